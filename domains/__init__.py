@@ -1,0 +1,1 @@
+"""What an expert should know, as data."""

@@ -1,0 +1,1 @@
+"""A recipe turns a domain into experts."""

@@ -1,0 +1,1 @@
+"""One file an objective: each has a dataclass `Objective`."""
