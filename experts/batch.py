@@ -1,0 +1,149 @@
+"""Packed rows: many texts in one row, with a mask that keeps them apart. One path for training and scoring.
+
+Shape letters: R rows, L tokens in a row, S sequences (scored completions) in a batch, B examples, C candidates,
+T target positions, H hidden size, V vocabulary. Sums of log-probabilities are in nats.
+
+A token belongs to a *group* (a document, a conversation, a prompt with its candidates) and to a *branch* of it
+(0 = shared by all, 1.. = one candidate). It sees earlier tokens of its group on branch 0 and on its own branch.
+The last prompt token is repeated at the head of each branch, so that each candidate's first token has its own
+predicting position; position ids restart there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A group of tokens. `labels[i]` is the token to predict at position i (-100: none); `sequence[i]` the index,
+    within the segment, of the sequence that this prediction counts to; `num_sequences` how many there are."""
+
+    input_ids: tuple[int, ...]
+    position_ids: tuple[int, ...]
+    branch: tuple[int, ...]
+    labels: tuple[int, ...]
+    sequence: tuple[int, ...]
+    num_sequences: int = 1
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded batch of packed rows, ready for a decoder model."""
+
+    input_ids_RL: Tensor
+    position_ids_RL: Tensor
+    mask_R1LL: Tensor
+    labels_RL: Tensor
+    sequence_RL: Tensor
+    num_sequences: int
+
+
+@dataclass
+class Row:
+    """Segments that share a row."""
+
+    segments: list[Segment] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(segment) for segment in self.segments)
+
+
+def document_segments(ids: Sequence[int], max_tokens: int) -> list[Segment]:
+    """A document as segments of at most `max_tokens`; every next token is a target."""
+    pieces = [ids[i : i + max_tokens] for i in range(0, len(ids), max_tokens)]
+    return [conversation_segment((), piece) for piece in pieces if len(piece) > 1]
+
+
+def conversation_segment(prompt: Sequence[int], completion: Sequence[int]) -> Segment:
+    """Prompt and completion as one sequence; only completion tokens are targets."""
+    tokens = [*prompt, *completion]
+    start = max(len(prompt) - 1, 0)
+    labels = [IGNORED] * start + tokens[start + 1 :]
+    size = len(tokens) - 1
+    return Segment(
+        tuple(tokens[:-1]), tuple(range(size)), (0,) * size, tuple(labels), tuple(0 if y >= 0 else -1 for y in labels)
+    )
+
+
+def candidates_segment(prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Segment:
+    """A prompt and its candidates, the prompt computed once."""
+    shared = list(prompt[:-1])
+    ids, positions, branch = list(shared), list(range(len(shared))), [0] * len(shared)
+    labels, sequence = [IGNORED] * len(shared), [-1] * len(shared)
+    for index, candidate in enumerate(candidates):
+        ids += [prompt[-1], *candidate[:-1]]
+        positions += range(len(shared), len(shared) + len(candidate))
+        branch += [index + 1] * len(candidate)
+        labels += candidate
+        sequence += [index] * len(candidate)
+    return Segment(tuple(ids), tuple(positions), tuple(branch), tuple(labels), tuple(sequence), len(candidates))
+
+
+def pack(segments: Iterable[Segment], row_tokens: int) -> list[Row]:
+    """First-fit packing in the given order; a segment longer than `row_tokens` gets a row of its own."""
+    rows: list[Row] = []
+    for segment in segments:
+        home = next((row for row in rows if len(row) + len(segment) <= row_tokens), None)
+        if home is None:
+            home = Row()
+            rows.append(home)
+        home.segments.append(segment)
+    return rows
+
+
+def pack_in_order(segments: Iterable[Segment], row_tokens: int) -> list[Row]:
+    """Next-fit packing: the order of segments is kept across rows."""
+    rows: list[Row] = []
+    for segment in segments:
+        if not rows or len(rows[-1]) + len(segment) > row_tokens:
+            rows.append(Row())
+        rows[-1].segments.append(segment)
+    return rows
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Pad packed rows to one length. Sequences are numbered in the order of rows and segments."""
+    length = max(len(row) for row in rows)
+    shape = (len(rows), length)
+    ids, positions = torch.full(shape, pad_id), torch.zeros(shape, dtype=torch.long)
+    labels, sequence = torch.full(shape, IGNORED), torch.full(shape, -1)
+    group, branch = torch.full(shape, -1), torch.zeros(shape, dtype=torch.long)
+    num_sequences = num_groups = 0
+    for r, row in enumerate(rows):
+        at = 0
+        for segment in row.segments:
+            span = slice(at, at + len(segment))
+            ids[r, span] = torch.tensor(segment.input_ids)
+            positions[r, span] = torch.tensor(segment.position_ids)
+            labels[r, span] = torch.tensor(segment.labels)
+            numbers = torch.tensor(segment.sequence)
+            sequence[r, span] = torch.where(numbers >= 0, numbers + num_sequences, -1)
+            group[r, span], branch[r, span] = num_groups, torch.tensor(segment.branch)
+            at, num_groups = at + len(segment), num_groups + 1
+            num_sequences += segment.num_sequences
+    return Batch(ids, positions, visible(group, branch), labels, sequence, num_sequences)
+
+
+def visible(group_RL: Tensor, branch_RL: Tensor) -> Tensor:
+    """Boolean mask (R, 1, L, L): which key (last axis) each query sees. Padding sees itself only."""
+    length = group_RL.shape[1]
+    same_group = group_RL.unsqueeze(2) == group_RL.unsqueeze(1)
+    same_branch = (branch_RL.unsqueeze(1) == 0) | (branch_RL.unsqueeze(2) == branch_RL.unsqueeze(1))
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    seen = same_group & same_branch & causal & (group_RL >= 0).unsqueeze(1)
+    return (seen | torch.eye(length, dtype=torch.bool)).unsqueeze(1)
+
+
+def additive(mask_R1LL: Tensor, dtype: torch.dtype) -> Tensor:
+    """A boolean mask as 0 / most negative number, the form that every attention kernel takes."""
+    return torch.zeros_like(mask_R1LL, dtype=dtype).masked_fill_(~mask_R1LL, torch.finfo(dtype).min)

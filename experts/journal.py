@@ -1,0 +1,91 @@
+"""Stages that can be killed at any moment: a stage is done when its folder exists with the digest of its inputs.
+
+A stage writes into `.<name>-<digest>` (where its trainer keeps checkpoints to resume from) and the folder is renamed
+when it is complete, so a half-written result never has the final name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experts.digests import digest_of
+
+RECORD = "stage.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a build. `inputs` is everything that the result depends on; `run` writes files into a folder and
+    returns the numbers worth keeping."""
+
+    name: str
+    folder: Path
+    inputs: Mapping[str, Any]
+    run: Callable[[Path], Mapping[str, Any]]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the inputs."""
+        return digest_of({"stage": self.name, **self.inputs})
+
+    @property
+    def done(self) -> bool:
+        """Whether the result for exactly these inputs is there."""
+        return read_record(self.folder).get("digest") == self.digest
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a finished stage; empty when there is none."""
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return record
+
+
+def run_stage(stage: Stage) -> dict[str, Any]:
+    """Run a stage unless it is done; returns its record {digest, stage, seconds, metrics, inputs}."""
+    if stage.done:
+        return read_record(stage.folder)
+    scratch = stage.folder.parent / f".{stage.folder.name}-{stage.digest[:12]}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    metrics = dict(stage.run(scratch))
+    record = {
+        "stage": stage.name,
+        "digest": stage.digest,
+        "seconds": round(time.monotonic() - start, 1),
+        "metrics": metrics,
+        "inputs": dict(stage.inputs),
+    }
+    shutil.rmtree(scratch / CHECKPOINTS, ignore_errors=True)
+    (scratch / RECORD).write_text(json.dumps(record, indent=2, default=str))
+    replace_folder(scratch, stage.folder)
+    return record
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Put a finished folder in place of an older one, and clear what earlier inputs left behind."""
+    old = target.with_name(f".{target.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    source.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    for stale in target.parent.glob(f".{target.name}-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.partial")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

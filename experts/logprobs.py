@@ -1,0 +1,94 @@
+"""Log-probabilities of target tokens: the decoder runs once, the vocabulary projection only where there is a target.
+
+The projection goes chunk by chunk in fp32. With a frozen projection its gradient with respect to the hidden state is
+W[y] - softmax(W h) W for each target, computed on the way forward: no logits are kept and none are computed twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from experts.batch import Batch, additive
+
+CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Log-probabilities of the T targets of a batch (nats), and of its S sequences with their lengths in tokens."""
+
+    token_logprobs_T: Tensor
+    logprobs_S: Tensor
+    num_tokens_S: Tensor
+
+
+class FrozenProjection(torch.autograd.Function):
+    """log softmax(W h)[y] for a frozen W."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Tensor:
+        """Values, and each target's gradient with respect to its hidden state."""
+        values, gradients = [], []
+        for hidden, labels in zip(hidden_TH.split(CHUNK), labels_T.split(CHUNK), strict=True):
+            logits = (hidden @ weight_VH.T).float()
+            log_norm = logits.logsumexp(-1, keepdim=True)
+            values.append(logits.gather(1, labels.unsqueeze(1)).squeeze(1) - log_norm.squeeze(1))
+            if ctx.needs_input_grad[0]:
+                probabilities = (logits - log_norm).exp_().to(weight_VH.dtype)
+                gradients.append(weight_VH[labels] - probabilities @ weight_VH)
+        if gradients:
+            ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(values)
+
+    @staticmethod
+    def backward(ctx: Any, grad_T: Tensor) -> Any:  # type: ignore[override]
+        """Scale the stored gradients."""
+        (gradient_TH,) = ctx.saved_tensors
+        return grad_T.unsqueeze(1).to(gradient_TH.dtype) * gradient_TH, None, None
+
+
+def projected_logprobs(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Tensor:
+    """Log-probabilities (T,) in fp32 of the labels under softmax(W h)."""
+    if not weight_VH.requires_grad:
+        result: Tensor = FrozenProjection.apply(hidden_TH.to(weight_VH.dtype), weight_VH, labels_T)  # type: ignore[no-untyped-call]
+        return result
+    chunks = zip(hidden_TH.split(CHUNK), labels_T.split(CHUNK), strict=True)
+    return torch.cat([torch.utils.checkpoint.checkpoint(trained_chunk, h, weight_VH, y, use_reentrant=False) for h, y in chunks])
+
+
+def trained_chunk(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Tensor:
+    """One chunk for a projection that is being trained; recomputed in the backward pass."""
+    logits = (hidden_TH @ weight_VH.T).float()
+    return logits.gather(1, labels_T.unsqueeze(1)).squeeze(1) - logits.logsumexp(-1)
+
+
+def score(model: nn.Module, batch: Batch) -> Scored:
+    """Run a causal language model (PEFT-wrapped or not) on a packed batch."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if head is None:
+        raise TypeError(f"{type(model).__name__} has no output embeddings; a causal language model is needed.")
+    device, dtype = head.weight.device, head.weight.dtype
+    hidden_RLH = decoder(model)(
+        input_ids=batch.input_ids_RL.to(device),
+        position_ids=batch.position_ids_RL.to(device),
+        attention_mask=additive(batch.mask_R1LL.to(device), dtype),
+        use_cache=False,
+    ).last_hidden_state
+    target_RL = (batch.labels_RL >= 0).to(device)
+    labels_T = batch.labels_RL.to(device)[target_RL]
+    token_logprobs = projected_logprobs(hidden_RLH[target_RL], head.weight, labels_T)
+    sequence_T = batch.sequence_RL.to(device)[target_RL]
+    sums = token_logprobs.new_zeros(batch.num_sequences).index_add(0, sequence_T, token_logprobs)
+    counts = torch.bincount(sequence_T, minlength=batch.num_sequences)
+    return Scored(token_logprobs, sums, counts)
+
+
+def decoder(model: nn.Module) -> nn.Module:
+    """The model below the vocabulary projection; adapters are layers inside it, so they stay active."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    result: nn.Module = inner.get_decoder() if hasattr(inner, "get_decoder") else inner.model  # type: ignore[operator]
+    return result

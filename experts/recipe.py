@@ -1,0 +1,167 @@
+"""A recipe: what to do with a domain. Sparse TOML over vetted defaults; an unknown key names the nearest one."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domains.errors import UserError, unknown_name
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Foundation(Section):
+    """The base model and its instruct sibling. `embedded` is the shipped 135M model, whose instruct sibling is
+    `house`: the base after SFT on the house instruction set. Otherwise a folder or a hub id for both."""
+
+    base: str = "embedded"
+    instruct: str = "house"
+    base_revision: str | None = None
+    instruct_revision: str | None = None
+
+
+class Training(Section):
+    """Settings that every training stage has."""
+
+    method: Literal["lora", "full"] = "lora"
+    rank: int = Field(16, ge=1, le=512)
+    learning_rate: float = Field(2e-4, gt=0, lt=1)
+    epochs: float = Field(2.0, gt=0, le=100)
+    row_tokens: int = Field(512, ge=16, le=131072)
+    batch_rows: int = Field(1, ge=1)
+    accumulation: int = Field(2, ge=1)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    checkpoint_steps: int = Field(20, ge=1)
+
+
+class Pretrain(Training):
+    """Domain pretraining (DAPT) on the domain's documents."""
+
+    epochs: float = Field(3.0, gt=0, le=100)
+    learning_rate: float = Field(4e-4, gt=0, lt=1)
+
+
+class Residual(Section):
+    """The instruction residual: `scale * (instruct - base)` is added to the domain-pretrained weights."""
+
+    scale: float = Field(1.0, ge=0, le=4)
+    sweep: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+class Sft(Training):
+    """Supervised fine-tuning with the prompt masked."""
+
+    learning_rate: float = Field(5e-4, gt=0, lt=1)
+    epochs: float = Field(3.0, gt=0, le=100)
+
+
+class Align(Training):
+    """Preference optimization."""
+
+    objective: str = "dpo"
+    settings: dict[str, Any] = {}
+    learning_rate: float = Field(1e-4, gt=0, lt=1)
+    epochs: float = Field(2.0, gt=0, le=100)
+    batch_rows: int = Field(4, ge=1, description="preference rows (prompts) in a step")
+    accumulation: int = Field(1, ge=1)
+
+
+class Evaluation(Section):
+    """What the report measures and how much of it; 0 = all rows."""
+
+    judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
+    limit: int = Field(0, ge=0)
+    judge_limit: int = Field(8, ge=0)
+    max_new_tokens: int = Field(110, ge=1, le=2048)
+    batch_size: int = Field(16, ge=1)
+
+
+class Recipe(Section):
+    """All settings of a build."""
+
+    foundation: Foundation = Foundation()
+    house: Sft = Sft(epochs=3.0)
+    pretrain: Pretrain = Pretrain()
+    residual: Residual = Residual()
+    sft: Sft = Sft(epochs=4.0)
+    align: Align = Align()
+    evaluation: Evaluation = Evaluation()
+    seed: int = 0
+
+
+def load_recipe(name_or_path: str | None, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by name, or a TOML file, with `section.key=value` overrides; None is the default recipe."""
+    values = read_toml(find_recipe(name_or_path)) if name_or_path else {}
+    for override in overrides:
+        apply_override(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise explain(error) from None
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the shipped recipes."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """The file of a recipe."""
+    for path in (Path(name_or_path), SHIPPED / f"{name_or_path}.toml"):
+        if path.is_file():
+            return path
+    raise unknown_name("recipe (or TOML file)", name_or_path, recipe_names())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path.name} is not valid TOML: {error}. Correct that line.") from None
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Apply `section.key=value`; the value is read as TOML, or as a plain string."""
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise UserError(f"--set takes section.key=value, got '{override}'. Example: --set pretrain.epochs=1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *path, last = key.strip().split(".")
+    for name in path:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override}: '{name}' is a value, not a section.")
+    values[last] = value
+
+
+def explain(error: ValidationError) -> UserError:
+    """The first validation error as one sentence."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        return unknown_name(f"recipe key in [{'.'.join(path[:-1]) or 'top level'}]", path[-1], keys_at(path[:-1]))
+    return UserError(f"Recipe key {'.'.join(path)} = {first['input']!r}: {first['msg']}. Correct it and run again.")
+
+
+def keys_at(path: Sequence[str]) -> list[str]:
+    """The keys of a section."""
+    model: Any = Recipe
+    for name in path:
+        field = model.model_fields.get(name)
+        model = getattr(field, "annotation", None)
+    return list(getattr(model, "model_fields", {}))

@@ -1,0 +1,242 @@
+"""The training loops: TRL's SFTTrainer on packed rows, and one subclass of transformers.Trainer for preferences.
+
+Both take log-probabilities from `logprobs.score`, so masks, packing and precision are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+from trl import SFTConfig, SFTTrainer
+
+from domains.errors import UserError
+from domains.example import Preference
+from experts.batch import Row, collate
+from experts.checkpoint import Checkpoint, load, load_tokenizer
+from experts.device import Device, probe
+from experts.encoding import template_digest
+from experts.journal import CHECKPOINTS
+from experts.logprobs import score
+from experts.preferences import (
+    EncodedPreference,
+    Objective,
+    candidate_logprobs,
+    collate_preferences,
+    encode_preference,
+    preference_batch,
+)
+from experts.recipe import Training
+from experts.references import row_key, with_references
+
+LOG = "train_log.jsonl"
+OBJECTIVE_STATE = "objective.json"
+REFERENCES = "references.json"
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A model prepared for training, its tokenizer and its device."""
+
+    model: Any
+    tokenizer: Any
+    device: Device
+
+
+def prepare(start: Checkpoint, settings: Training, seed: int) -> Trainable:
+    """Load a checkpoint and make it trainable: new LoRA factors (seeded), or all weights in fp32."""
+    device = probe()
+    set_seed(seed)
+    dtype = device.dtype if settings.method == "lora" else torch.float32
+    model = load(start, dtype, device.train_attention)
+    if settings.method == "lora":
+        config = LoraConfig(
+            r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+        model = get_peft_model(model, config)
+    return Trainable(model.train(), load_tokenizer(start.base), device)
+
+
+def arguments(folder: Path, settings: Training, seed: int, device: Device, num_steps: int) -> dict[str, Any]:
+    """The training arguments that every loop shares."""
+    return {
+        "output_dir": str(folder / CHECKPOINTS),
+        "per_device_train_batch_size": settings.batch_rows,
+        "gradient_accumulation_steps": settings.accumulation,
+        "learning_rate": settings.learning_rate,
+        "num_train_epochs": settings.epochs,
+        "warmup_steps": math.ceil(settings.warmup * num_steps),
+        "lr_scheduler_type": "cosine",
+        "seed": seed,
+        "bf16": device.bf16,
+        "use_cpu": device.is_cpu,
+        "activation_checkpointing": False,
+        "save_strategy": "steps",
+        "save_steps": settings.checkpoint_steps,
+        "save_total_limit": 1,
+        "logging_steps": 5,
+        "report_to": "none",
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "max_grad_norm": 1.0,
+    }
+
+
+class Log(TrainerCallback):  # type: ignore[misc]
+    """Appends every log line to a JSONL file and stops at a loss that is not a number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Write one line."""
+        with self.path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
+
+
+def checked(loss: Tensor, what: str) -> Tensor:
+    """Stop before the optimiser step when a loss is not finite."""
+    if not torch.isfinite(loss):
+        raise UserError(f"The {what} loss became {loss.item()}. Lower the learning rate in the recipe and run again.")
+    return loss
+
+
+class PackedTrainer(SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer on packed rows: cross-entropy over the targets, normalised over the whole optimiser batch."""
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Mean negative log-probability of the targets (nats per token)."""
+        with self.compute_loss_context_manager(), autocast(self.args):
+            scored = score(model, inputs["batch"])
+        count = num_items_in_batch if num_items_in_batch is not None else scored.token_logprobs_T.numel()
+        return checked(-scored.token_logprobs_T.sum() / count, "training")
+
+
+class PreferenceTrainer(Trainer):  # type: ignore[misc]
+    """Any objective on rows of one chosen and k >= 1 rejected answers, the prompt computed once per row."""
+
+    def __init__(self, *args: Any, objective: Objective, **options: Any) -> None:
+        self.objective = objective
+        super().__init__(*args, **options)
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Mean of the objective over the rows of the batch."""
+        with autocast(self.args):
+            scored = score(model, inputs["batch"])
+        batch = preference_batch(scored, inputs["rows"])
+        if model.training:
+            self.objective.observe(batch)
+        return checked(self.objective(batch).mean(), "preference")
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        super()._save_checkpoint(*args, **options)
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        (folder / OBJECTIVE_STATE).write_text(json.dumps(self.objective.state()))
+
+
+def autocast(args: TrainingArguments) -> Any:
+    """Mixed precision for code that calls the decoder directly."""
+    return torch.autocast(args.device.type, torch.bfloat16, enabled=bool(args.bf16))
+
+
+def fit(trainer: Any, folder: Path) -> dict[str, Any]:
+    """Train, going on from the last checkpoint of an interrupted run; returns the final numbers."""
+    checkpoints = folder / CHECKPOINTS
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    if last and isinstance(trainer, PreferenceTrainer):
+        trainer.objective.restore(json.loads((Path(last) / OBJECTIVE_STATE).read_text()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = trainer.train(resume_from_checkpoint=last)
+    return {"loss": round(result.training_loss, 4), "steps": result.global_step}
+
+
+def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed: int, folder: Path) -> dict[str, Any]:
+    """Next-token training on packed rows; the adapter (or the full model) is written to `folder`."""
+    if not rows:
+        raise UserError("There is nothing to train on: the training split is empty. Add rows or documents.")
+    ready = prepare(start, settings, seed)
+    num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
+    pad_id = ready.tokenizer.pad_token_id
+
+    def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
+        batch = collate([rows[item["row"]] for item in items], pad_id)
+        return {"batch": batch, "labels": batch.labels_RL}
+
+    trainer = PackedTrainer(
+        model=ready.model,
+        args=SFTConfig(
+            **arguments(folder, settings, seed, ready.device, num_steps),
+            dataset_kwargs={"skip_prepare_dataset": True},
+            max_length=None,
+        ),
+        train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
+        data_collator=to_batch,
+        processing_class=ready.tokenizer,
+        callbacks=[Log(folder / LOG)],
+    )
+    metrics = fit(trainer, folder)
+    ready.model.save_pretrained(folder)
+    return metrics
+
+
+def train_preferences(
+    start: Checkpoint, rows: Sequence[Preference], objective: Objective, settings: Training, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Preference training against the starting model as the reference; the adapter is written to `folder`."""
+    if not rows:
+        raise UserError("There is nothing to align on: the preference training split is empty. Add preference rows.")
+    ready = prepare(start, settings, seed)
+    encoded = referenced(ready, start, rows, settings, folder)
+    num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
+    pad_id = ready.tokenizer.pad_token_id
+
+    def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
+        chosen = [encoded[item["row"]] for item in items]
+        return {"batch": collate_preferences(chosen, settings.row_tokens, pad_id), "rows": chosen}
+
+    trainer = PreferenceTrainer(
+        model=ready.model,
+        objective=objective,
+        args=TrainingArguments(**arguments(folder, settings, seed, ready.device, num_steps)),
+        train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
+        data_collator=to_batch,
+        processing_class=ready.tokenizer,
+        callbacks=[Log(folder / LOG)],
+    )
+    metrics = fit(trainer, folder)
+    ready.model.save_pretrained(folder)
+    return metrics
+
+
+def referenced(
+    ready: Trainable, start: Checkpoint, rows: Sequence[Preference], settings: Training, folder: Path
+) -> list[EncodedPreference]:
+    """Encoded rows with the log-probabilities of the untrained model, from the cache where it has them."""
+    encoded = [encode_preference(ready.tokenizer, row) for row in rows]
+    pad_id = ready.tokenizer.pad_token_id
+
+    def score_rows(missing: Sequence[EncodedPreference]) -> list[tuple[float, ...]]:
+        with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
+            scored = candidate_logprobs(ready.model, missing, settings.row_tokens, pad_id)
+        return [tuple(batch.policy_BC[0].tolist()) for batch in scored]
+
+    model, template = start.digest(), template_digest(ready.tokenizer)
+    keys = [row_key(model, template, row) for row in rows]
+    return with_references(encoded, keys, folder / REFERENCES, score_rows)

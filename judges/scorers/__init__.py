@@ -1,0 +1,1 @@
+"""One file a judge: each has a dataclass `Judge`."""

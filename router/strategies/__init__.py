@@ -1,0 +1,1 @@
+"""One file a strategy: each has a dataclass `Strategy`."""

@@ -1,0 +1,92 @@
+"""An Assistant without a model: keywords route, the answer is scripted, one request is served at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from domains.domain import GENERAL
+from domains.errors import unknown_name
+from domains.example import Message, last_user_turn
+from router.assistant import AUTO, Piece, Reply, Sampling
+from router.route import Route, decide
+
+EXPERTS = (
+    "mortgage/conversation",
+    "mortgage/structured",
+    "caregiving/conversation",
+    "caregiving/structured",
+    GENERAL,
+)
+KEYWORDS = {
+    "mother": "caregiving/conversation",
+    "escrow": "mortgage/conversation",
+    "classify": "mortgage/structured",
+    "capital": GENERAL,
+}
+BEST_SCORE = 0.84
+UNSURE_SCORE = 0.36
+THRESHOLD = 0.5
+OTHER_WORDS = ("That", "sounds", "hard.", "Call", "the", "servicer", "first,", "then", "write", "it", "down.")
+
+
+@dataclass
+class ScriptedAssistant:
+    """Answers `"{expert} says: That sounds hard. ..."` word by word, `delay_seconds` apart.
+
+    The best expert of a request with a keyword gets 0.84, the four others 0.04 each; without a keyword
+    `mortgage/structured` gets 0.36 and the others 0.16 each, which is under the threshold: the router abstains.
+    A question in `failures` raises that error instead of its third piece; one in `refusals` before its first.
+    `asked` keeps (messages, expert, sampling) of every call; `speaking` is held from the first piece to the last.
+    """
+
+    delay_seconds: float = 0.0
+    words: Sequence[str] = OTHER_WORDS
+    failures: Mapping[str, Exception] = field(default_factory=dict)
+    refusals: Mapping[str, Exception] = field(default_factory=dict)
+    asked: list[tuple[tuple[Message, ...], str, Sampling | None]] = field(default_factory=list)
+    speaking: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        return EXPERTS
+
+    def reply(self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None) -> Reply:
+        if expert not in (AUTO, *EXPERTS):
+            raise unknown_name("expert", expert, (AUTO, *EXPERTS))
+        self.asked.append((tuple(messages), expert, sampling))
+        question = last_user_turn(tuple(messages))
+        route = scripted_route(question) if expert == AUTO else Route(expert, 1.0, {expert: 1.0})
+        return Reply(route, self.pieces(route, question, sampling or Sampling()))
+
+    def pieces(self, route: Route, question: str, sampling: Sampling) -> Iterator[Piece]:
+        words = [f"{route.expert} says:", *self.words]
+        spoken = words[: sampling.max_tokens]
+        with self.speaking:
+            if question in self.refusals:
+                raise self.refusals[question]
+            for number, word in enumerate(spoken):
+                if number == 2 and question in self.failures:
+                    raise self.failures[question]
+                time.sleep(self.delay_seconds)
+                yield Piece(word if number == 0 else f" {word}")
+            yield Piece("", "stop" if len(spoken) == len(words) else "length", 7, len(spoken))
+
+    def label_logprobs(self, messages: Sequence[Message], expert: str, top: int) -> dict[str, float]:
+        self.asked.append((tuple(messages), expert, None))
+        scripted = {"B": -2.3, "A": -0.1, "C": float("-inf")}
+        best = sorted(scripted, key=lambda label: -scripted[label])[:top]
+        return {label: scripted[label] for label in scripted if label in best}
+
+
+def scripted_route(question: str) -> Route:
+    """The route by the first keyword in the question."""
+    named = next((expert for word, expert in KEYWORDS.items() if word in question.lower()), None)
+    if named:
+        scores = {name: BEST_SCORE if name == named else (1 - BEST_SCORE) / 4 for name in EXPERTS}
+    else:
+        best = "mortgage/structured"
+        scores = {name: UNSURE_SCORE if name == best else (1 - UNSURE_SCORE) / 4 for name in EXPERTS}
+    return decide(scores, THRESHOLD, "few_shot")
