@@ -33,7 +33,7 @@ class Foundation(Section):
 class Training(Section):
     """Settings that every training stage has."""
 
-    method: Literal["lora", "full"] = "lora"
+    method: Literal["lora"] = "lora"
     rank: int = Field(16, ge=1, le=512)
     learning_rate: float = Field(2e-4, gt=0, lt=1)
     epochs: float = Field(2.0, gt=0, le=100)
@@ -45,8 +45,9 @@ class Training(Section):
 
 
 class Pretrain(Training):
-    """Domain pretraining (DAPT) on the domain's documents."""
+    """Domain pretraining (DAPT) on the domain's documents; `full` trains all weights."""
 
+    method: Literal["lora", "full"] = "lora"  # type: ignore[assignment]
     epochs: float = Field(3.0, gt=0, le=100)
     learning_rate: float = Field(4e-4, gt=0, lt=1)
 
@@ -83,6 +84,7 @@ class Evaluation(Section):
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
     limit: int = Field(0, ge=0)
     judge_limit: int = Field(8, ge=0)
+    instruction_limit: int = Field(40, ge=0)
     max_new_tokens: int = Field(110, ge=1, le=2048)
     batch_size: int = Field(16, ge=1)
 

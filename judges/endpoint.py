@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import openai
 from openai import OpenAI
@@ -68,7 +68,7 @@ class Endpoint:
         """One reply at temperature 0. An endpoint that cannot be used at all is a UserError, else `Refused`."""
         try:
             reply = client.chat.completions.create(
-                model=self.model_name, messages=list(messages), temperature=0, **options
+                model=self.model_name, messages=cast(Any, messages), temperature=0, **options
             )
         except openai.APIConnectionError as error:
             raise UserError(self.unreachable(error)) from None
@@ -106,12 +106,11 @@ class Endpoint:
 
 
 def read_reply(reply: Any) -> Reply:
-    """The first choice; one that lacks its message is `Refused`."""
+    """The first choice; a reply without one is `Refused`."""
     choices = getattr(reply, "choices", None)
-    message = choices[0].message if choices else None
-    if message is None:
-        raise Refused("the reply has no choices")
-    logprobs = getattr(choices[0], "logprobs", None)
-    content = getattr(logprobs, "content", None) or []
-    top = {item.token: float(item.logprob) for item in (content[0].top_logprobs or [])} if content else {}
-    return Reply(message.content or "", top)
+    if not isinstance(choices, list) or not choices or choices[0].message is None:
+        raise Refused("the reply has no message")
+    logprobs = choices[0].logprobs
+    first = logprobs.content[0] if logprobs and logprobs.content else None
+    top = {item.token: float(item.logprob) for item in (first.top_logprobs or [])} if first else {}
+    return Reply(choices[0].message.content or "", top)

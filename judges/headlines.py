@@ -46,17 +46,23 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Headline:
-    """A claim's outcome in a sentence."""
+    """A claim's outcome in plain sentences: what was measured (`claim`), then what follows (`evidence`)."""
 
     arm_a: str
     arm_b: str
     metric: str
     verdict: Outcome
-    text: str
+    claim: str
+    evidence: str
+
+    @property
+    def text(self) -> str:
+        """Both sentences."""
+        return f"{self.claim} {self.evidence}"
 
     def as_dict(self) -> dict[str, Any]:
         """The form in report.json."""
-        return asdict(self)
+        return asdict(self) | {"text": self.text}
 
 
 def arm_title(arm: str) -> str:
@@ -76,13 +82,8 @@ def headlines(
 ) -> tuple[Headline, ...]:
     """The sentences of the claims that were measured."""
     values = {(metric.arm, metric.metric): metric for metric in metrics}
-    return tuple(
-        Headline(
-            claim.arm_a, claim.arm_b, claim.metric, comparisons[claim].verdict, _sentence(comparisons[claim], values)
-        )
-        for claim in claims
-        if claim in comparisons and comparisons[claim].n > 0
-    )
+    found = [comparisons[claim] for claim in claims if claim in comparisons and comparisons[claim].n > 0]
+    return tuple(Headline(c.arm_a, c.arm_b, c.metric, c.verdict, _claim(c, values), _evidence(c)) for c in found)
 
 
 def format_value(metric: str, value: float | None, signed: bool = False) -> str:
@@ -91,7 +92,7 @@ def format_value(metric: str, value: float | None, signed: bool = False) -> str:
         return "–"
     sign = "+" if signed else ""
     if metric_info(metric).proportion:
-        text = f"{100 * value:{sign}.0f}%" if not signed else f"{100 * value:+.0f}"
+        text = f"{100 * value:+.0f}" if signed else f"{100 * value:.0f}%"
     else:
         text = f"{value:{sign}.{_digits(value)}f}"
     if float(text.rstrip("%")) == 0:
@@ -119,29 +120,27 @@ def _digits(value: float) -> int:
     return 0 if size >= 1000 else 1 if size >= 10 else 2
 
 
-def _sentence(comparison: Comparison, values: Mapping[tuple[str, str], Metric]) -> str:
+def _claim(comparison: Comparison, values: Mapping[tuple[str, str], Metric]) -> str:
     name = comparison.metric
     a, b = values[comparison.arm_a, name], values[comparison.arm_b, name]
-    value_a, value_b = format_value(name, a.value), format_value(name, b.value)
-    predicate = metric_info(name).predicate.replace("{}", value_a)
-    return (
-        f"{arm_title(comparison.arm_a)} {predicate}{_in_brackets(a)}, {arm_title(comparison.arm_b)} "
-        f"{value_b}{_in_brackets(b)}. {_outcome(comparison)}"
-    )
+    predicate = metric_info(name).predicate.replace("{}", format_value(name, a.value))
+    other = f"{arm_title(b.arm)} {format_value(name, b.value)}"
+    same_count = (a.n, a.unscored) == (b.n, b.unscored)
+    return f"{arm_title(a.arm)} {predicate}{_in_brackets(a)}, {other}{_in_brackets(b, with_count=not same_count)}."
 
 
-def _in_brackets(metric: Metric) -> str:
+def _in_brackets(metric: Metric, with_count: bool = True) -> str:
     interval = format_interval(metric.metric, metric.low, metric.high)
-    unscored = f", {metric.unscored} unscored" if metric.unscored else ""
-    return f" ({f'95% CI {interval}, ' if interval else ''}n={metric.n}{unscored})"
+    parts = [f"95% CI {interval}" if with_count else interval] if interval else []
+    parts += [f"n={metric.n}"] if with_count else []
+    parts += [f"{metric.unscored} unscored"] if with_count and metric.unscored else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
-def _outcome(comparison: Comparison) -> str:
+def _evidence(comparison: Comparison) -> str:
     name = comparison.metric
     unit = " points" if metric_info(name).proportion else ""
-    difference = f"{format_value(name, comparison.difference, signed=True)}{unit}"
     interval = format_interval(name, comparison.low, comparison.high, signed=True)
-    details = f"{difference}{f', 95% CI {interval}' if interval else ''}, adjusted {format_p(comparison.p_holm)}"
-    if comparison.verdict == "not enough evidence":
-        return f"Not enough evidence of a difference: {details}."
-    return f"{comparison.verdict.capitalize()}: {details}."
+    details = f"difference {format_value(name, comparison.difference, signed=True)}{unit}"
+    details += f", 95% CI {interval}" if interval else ""
+    return f"{comparison.verdict.capitalize()}: {details}, adjusted {format_p(comparison.p_holm)}."

@@ -184,8 +184,9 @@ def _blocks(
 @lru_cache(maxsize=16)
 def _resample(num_items: int, num_rows: int, seed: int) -> FloatArray:
     """How often each item is drawn in each of the resamples."""
-    shares = np.full(num_items, 1 / num_items)
-    return np.random.default_rng(seed).multinomial(num_items, shares, size=num_rows).astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(0, num_items, size=(num_rows, num_items))
+    drawn += num_items * np.arange(num_rows)[:, None]
+    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
 @lru_cache(maxsize=16)

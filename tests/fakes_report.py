@@ -1,4 +1,4 @@
-"""A synthetic report with planted effects: every arm on the same items, noise shared by item as in a real evaluation."""
+"""A synthetic report with planted effects: every arm on the same items, noise shared by item as in a real one."""
 
 from __future__ import annotations
 
@@ -122,18 +122,24 @@ def _routing_rows() -> Iterator[Row]:
 
 
 CONFUSION = {
-    "labels": ["mortgage/conversation", "mortgage/structured", "caregiving/conversation", "caregiving/structured", "general"],
+    "labels": [
+        "mortgage/conversation",
+        "mortgage/structured",
+        "caregiving/conversation",
+        "caregiving/structured",
+        "general",
+    ],
     "counts": [[15, 2, 1, 0, 2], [1, 17, 0, 1, 1], [0, 0, 18, 1, 1], [0, 2, 3, 14, 1], [1, 0, 2, 0, 27]],
 }
 SAMPLES = [
     {
         "id": "mortgage-q-004",
         "question": "My escrow payment went up by $140 a month and nobody told me why. What can I do?",
-        "reference": "Your servicer must send an escrow analysis once a year that explains the change. Ask for it in writing.",
+        "reference": "Your servicer must send an escrow analysis once a year that explains the change.",
         "answers": {
             "instruct": "Escrow is an account. You should look at the account and see.",
             "dapt": "escrow analysis escrow shortage escrow cushion the servicer the servicer the servicer",
-            "dapt_residual": "Short answer: ask for the escrow analysis.\n\n1. Call the servicer.\n2. Ask for the yearly statement.",
+            "dapt_residual": "Ask for the escrow analysis.\n\n1. Call the servicer.\n2. Ask for the yearly statement.",
             "conversation": "That is a worrying jump, and you are right to ask. " * 6,
         },
         "notes": "DAPT only repeats itself and never stops.",

@@ -13,7 +13,7 @@ ROW_HEIGHT = 24
 LABEL_WIDTH = 124
 VALUE_WIDTH = 50
 MARGIN = 10
-NUM_TICKS = 4
+NUM_TICKS = 5
 MARKS = {"better": "circle", "worse": "diamond", "not enough evidence": "ring"}
 
 
@@ -83,7 +83,7 @@ def forest(effects: Sequence[Effect], caption: str, tick_text: Callable[[float],
 def trade_off(points: Sequence[Point], caption: str, x_title: str, y_title: str) -> Markup:
     """Labelled points joined in the order given: how one measure moves against another. y is a share."""
     height, left, bottom = 270, 46, 218
-    across = axis([point.x for point in points], left + 14, WIDTH - 40)
+    across = axis([point.x for point in points], left + 14, WIDTH - 34)
     up = Axis((0.0, 0.25, 0.5, 0.75, 1.0), 0.0, 1.0, bottom, 30)
     parts = [_line(left, up.pixel(tick), WIDTH - MARGIN, up.pixel(tick), "grid") for tick in up.ticks]
     parts += [_text(left - 6, up.pixel(tick) + 4, f"{100 * tick:.0f}%", "tick", "end") for tick in up.ticks]
@@ -96,7 +96,8 @@ def trade_off(points: Sequence[Point], caption: str, x_title: str, y_title: str)
     ]
     path = " ".join(f"{across.pixel(point.x):.1f},{up.pixel(point.y):.1f}" for point in points)
     parts += [Markup('<polyline class="path" points="{}"/>').format(path)]
-    return _svg(caption, height, [*parts, *(_point(point, across, up) for point in points)])
+    parts += [_point(point, across, up) for point in points]
+    return _svg(caption, height, [*parts, *_point_labels(points, across, up)])
 
 
 def _effect(effect: Effect, y: float, scale: Axis) -> Markup:
@@ -115,9 +116,19 @@ def _point(point: Point, across: Axis, up: Axis) -> Markup:
     parts = [_mark(x, y, "circle")]
     if point.low is not None and point.high is not None:
         parts.insert(0, _line(x, up.pixel(point.low), x, up.pixel(point.high), "bar"))
-    parts.append(_text(x + 8, y - 7, point.label, "label", "start"))
     title = f"{point.label}: {point.x:.4g}, {100 * point.y:.0f}%"
     return Markup('<g class="point"><title>{}</title>{}</g>').format(title, Markup("").join(parts))
+
+
+def _point_labels(points: Sequence[Point], across: Axis, up: Axis) -> list[Markup]:
+    """Labels right of their points, moved up where one would cover another."""
+    placed: list[tuple[float, float]] = []
+    for point in points:
+        x, y = across.pixel(point.x) + 8, up.pixel(point.y) - 6
+        while any(abs(x - other_x) < 28 and abs(y - other_y) < 13 for other_x, other_y in placed):
+            y -= 13
+        placed.append((x, y))
+    return [_text(x, y, point.label, "label halo", "start") for (x, y), point in zip(placed, points, strict=True)]
 
 
 def _svg(caption: str, height: float, parts: Sequence[Markup]) -> Markup:
@@ -149,6 +160,6 @@ def _shorten(label: str, num_characters: int = 19) -> str:
 
 
 def _round_step(rough: float) -> float:
-    """The nearest step of 1, 2 or 5 times a power of ten that is not smaller."""
+    """The nearest step of 1, 2, 2.5 or 5 times a power of ten that is not smaller."""
     power = float(10.0 ** math.floor(math.log10(rough)))
-    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))
+    return next(factor * power for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9))

@@ -200,7 +200,8 @@ def bad_field(error: ErrorDetails) -> RequestError:
     if not error["loc"]:
         return RequestError(400, f"{error['type']} {error['msg']}.", "invalid_value", error["type"])
     param = field_name(error["loc"])
-    reason = error["msg"][0].lower() + error["msg"][1:]
+    reason = error["msg"][0].lower() + error["msg"][1:].replace(" after validation", "")
+    reason = reason.replace("tuple", "list")
     return RequestError(400, f"{param}: {reason}{given(error['input'])}.", "invalid_value", param)
 
 

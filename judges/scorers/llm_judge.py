@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import exp
 from typing import Any
 
@@ -45,15 +45,27 @@ TOP_LOGPROBS = 20
 class Judge:
     """`rubric` is a name of RUBRICS or a text of your own; `use_logprobs` None = if the endpoint gives them.
 
-    `retries` bounds the tries after a reply that cannot be read; connection retries are the endpoint's. Digits that have
-    less than `min_digit_mass` of the probability together leave a row unscored.
+    `base_url`, `model`, the key's variable, timeout and concurrency are those of `Endpoint`; `retries` bounds the tries
+    after a failed connection and after a reply that cannot be read. When the digits have less than `min_digit_mass` of
+    the probability together, the row is unscored.
     """
 
     rubric: str = "overall"
-    endpoint: Endpoint = field(default_factory=Endpoint)
+    base_url: str = ""
+    model: str = ""
+    api_key_env: str = "OPENAI_API_KEY"
     use_logprobs: bool | None = None
     retries: int = 2
+    timeout_seconds: float = 120.0
+    concurrency: int = 4
     min_digit_mass: float = 0.05
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the judging model is."""
+        return Endpoint(
+            self.base_url, self.model, self.api_key_env, self.timeout_seconds, self.retries, self.concurrency
+        )
 
     @classmethod
     def for_domain(cls, domain: Domain | None) -> Judge:
@@ -153,7 +165,7 @@ def neutralised(text: str) -> str:
 
 
 def last_verdict(text: str) -> tuple[float, str] | None:
-    """The score and reason of the last JSON object with a score from 1 to 5; None when the last one has no such score."""
+    """The score and reason of the last JSON object that has a score; None when that is not from 1 to 5."""
     found = [item for item in objects(text) if "score" in item]
     score = found[-1]["score"] if found else None
     if isinstance(score, str) and re.fullmatch(r"[1-5](\.\d+)?", score.strip()):
@@ -176,7 +188,7 @@ def objects(text: str) -> Iterator[dict[str, Any]]:
         position = text.find("{", end)
 
 
-def digit_masses(top: dict[str, float] | Any) -> dict[int, float]:
+def digit_masses(top: Mapping[str, float]) -> dict[int, float]:
     """The probability of each digit 1-5 among a token's candidates."""
     masses = dict.fromkeys(range(1, 6), 0.0)
     for token, logprob in top.items():

@@ -1,0 +1,268 @@
+"""Builds a domain: a list of journaled stages from documents to experts. Running it again goes on where it stopped.
+
+Layout: `<home>/house/instruct` (the general model) and `<home>/<domain>/{pretrain,residual,conversation,structured,
+multi_task,sft_after_dapt}`. Every folder is a model over the same base, so every one is an arm of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from domains.domain import GENERAL, Domain
+from domains.example import Example, Preference
+from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_adapter
+from experts.digests import digest_of, folder_digest
+from experts.expert import write_expert
+from experts.foundation import HOUSE, base_folder, instruct_checkpoint
+from experts.journal import Stage, read_record, run_stage, write_text_atomically
+from experts.recipe import Recipe, Training
+from experts.stages import align, pretrain, residual, sft
+
+TRACK_WORK = "track"
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Build:
+    """A domain, a recipe and a home folder; its stages know what they depend on."""
+
+    domain: Domain
+    recipe: Recipe
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where this domain's stages are."""
+        return self.home / self.domain.name
+
+    @property
+    def house_folder(self) -> Path:
+        """Where the general model is."""
+        return self.home / HOUSE / "instruct"
+
+    @cached_property
+    def base(self) -> Checkpoint:
+        """The base model."""
+        return Checkpoint(base_folder(self.recipe.foundation))
+
+    @cached_property
+    def base_digest(self) -> str:
+        """The digest of the base model."""
+        return self.base.digest()
+
+    @property
+    def instruct(self) -> Checkpoint:
+        """The instruct sibling."""
+        return instruct_checkpoint(self.recipe.foundation, self.house_folder)
+
+    @property
+    def dapt(self) -> Checkpoint:
+        """The base model after domain pretraining."""
+        folder = self.folder / "pretrain"
+        return Checkpoint(self.base.base, folder) if (folder / CONFIG).exists() else Checkpoint(folder)
+
+    @property
+    def dapt_residual(self) -> Checkpoint:
+        """The domain model with the instruction residual."""
+        route = read_record(self.folder / "residual").get("metrics", {}).get("route", "adapters")
+        return residual.result(route, self.instruct, self.folder / "residual")
+
+    def track(self, name: str) -> Checkpoint:
+        """A model trained on top of the domain model."""
+        base = self.dapt.base if name == "sft_after_dapt" else self.dapt_residual.base
+        return Checkpoint(base, self.folder / name)
+
+    def arms(self) -> dict[str, Checkpoint]:
+        """The models that a report compares, in order."""
+        return {
+            "foundation": self.base,
+            "instruct": self.instruct,
+            "dapt": self.dapt,
+            "dapt_residual": self.dapt_residual,
+            **{name: self.track(name) for name in ("sft_after_dapt", "conversation", "structured", "multi_task")},
+        }
+
+    def stages(self) -> Iterator[Stage]:
+        """The stages in order; each is made when the ones before it are done."""
+        if self.recipe.foundation.instruct == HOUSE:
+            yield house_stage(self)
+        if self.domain.name != HOUSE:
+            yield pretrain_stage(self)
+            yield residual_stage(self)
+            yield structured_stage(self)
+            yield conversation_stage(self)
+            yield multi_task_stage(self)
+            yield sft_after_dapt_stage(self)
+
+
+def stage_names(build: Build) -> list[str]:
+    """Names for the running list."""
+    tracks = ["pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt"]
+    names = [f"{build.domain.name}/{name}" for name in tracks] if build.domain.name != HOUSE else []
+    return (["house/instruct"] if build.recipe.foundation.instruct == HOUSE else []) + names
+
+
+def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
+    """Run every stage that is not done; `report` gets one line per stage."""
+    names = stage_names(build)
+    records = []
+    for number, stage in enumerate(build.stages(), 1):
+        reused = stage.done
+        label = f"[{number}/{len(names)}] {stage.name}"
+        report(f"{label}: {'already done' if reused else 'running'}")
+        record = run_stage(stage)
+        records.append({**record, "reused": reused})
+        if not reused:
+            report(f"{label}: done in {record['seconds']:.0f} s {summary(record['metrics'])}")
+    resolved = json.dumps(build.recipe.model_dump(mode="json"), indent=2)
+    write_text_atomically(build.folder / "recipe.json", resolved)
+    return records
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """The numbers of a stage in brackets."""
+    plain = {k: v for k, v in metrics.items() if isinstance(v, int | float | str) and k != "template"}
+    return f"({', '.join(f'{k} {v}' for k, v in plain.items())})"
+
+
+def house_stage(build: Build) -> Stage:
+    """The general instruct model: SFT of the base on the house instructions."""
+    house, settings = Domain.load(HOUSE), build.recipe.house
+    examples = house.examples("instructions", "train")
+    about = "General instruct model: the foundation after SFT on the house instruction set."
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        metrics = sft.run(build.base, examples, settings, build.recipe.seed, folder / TRACK_WORK)
+        return finish(build, GENERAL, about, Finish(build.base, examples, metrics), folder)
+
+    return Stage("house/instruct", build.house_folder, inputs(build, settings, examples), run)
+
+
+def pretrain_stage(build: Build) -> Stage:
+    """Domain pretraining."""
+    documents, settings = build.domain.sections("train"), build.recipe.pretrain
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        return pretrain.run(build.base, documents, settings, build.recipe.seed, folder)
+
+    return Stage(f"{build.domain.name}/pretrain", build.folder / "pretrain", inputs(build, settings, documents), run)
+
+
+def residual_stage(build: Build) -> Stage:
+    """The instruction residual."""
+    settings = build.recipe.residual
+    parents = {"dapt": build.dapt.digest(), "instruct": build.instruct.digest()}
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        return residual.run(build.base, build.instruct, build.dapt, settings, folder)
+
+    record = {"settings": settings.model_dump(mode="json", exclude={"sweep"}), "base": build.base_digest, **parents}
+    return Stage(f"{build.domain.name}/residual", build.folder / "residual", record, run)
+
+
+def structured_stage(build: Build) -> Stage:
+    """The structured expert: SFT on classification and summarization."""
+    examples = structured_examples(build.domain)
+    about = f"{build.domain.title}: classification and summarization."
+    return sft_track(build, "structured", build.dapt_residual, examples, about)
+
+
+def sft_after_dapt_stage(build: Build) -> Stage:
+    """The upper bound of the residual: the house instructions trained on top of the domain model."""
+    examples = Domain.load(HOUSE).examples("instructions", "train")
+    return sft_track(build, "sft_after_dapt", build.dapt, examples, "Domain model after SFT on the house instructions.")
+
+
+def sft_track(build: Build, name: str, start: Checkpoint, examples: Sequence[Example], about: str) -> Stage:
+    """SFT on top of a checkpoint."""
+    settings = build.recipe.house if name == "sft_after_dapt" else build.recipe.sft
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        metrics = sft.run(start, examples, settings, build.recipe.seed, folder / TRACK_WORK)
+        return finish(build, f"{build.domain.name}/{name}", about, Finish(start, examples, metrics), folder)
+
+    record = inputs(build, settings, examples) | {"start": start.digest()}
+    return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run)
+
+
+def conversation_stage(build: Build) -> Stage:
+    """The conversation expert: preference optimization with the domain model as the reference."""
+    about = f"{build.domain.title}: questions and support in conversation."
+    return align_track(build, "conversation", build.dapt_residual, about)
+
+
+def multi_task_stage(build: Build) -> Stage:
+    """One model for both tracks: preference optimization on top of the structured expert, in one adapter."""
+    return align_track(build, "multi_task", build.track("structured"), f"{build.domain.title}: both tracks in one model.")
+
+
+def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage:
+    """Preference optimization on top of a checkpoint."""
+    settings, rows = build.recipe.align, build.domain.preferences("train")
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        (folder / TRACK_WORK).mkdir(exist_ok=True)
+        metrics = align.run(start, rows, settings, build.recipe.seed, folder / TRACK_WORK)
+        return finish(build, f"{build.domain.name}/{name}", about, Finish(start, rows, metrics), folder)
+
+    record = inputs(build, settings, rows) | {"start": start.digest()}
+    return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run)
+
+
+def structured_examples(domain: Domain) -> tuple[Example, ...]:
+    """Training rows of the structured track."""
+    return domain.examples("classification", "train") + domain.examples("summarization", "train")
+
+
+def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:
+    """What a training stage depends on."""
+    return {
+        "settings": settings.model_dump(mode="json", exclude={"checkpoint_steps"}),
+        "seed": build.recipe.seed,
+        "base": build.base_digest,
+        "data": digest_of([repr(row) for row in data]),
+    }
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What a trained track is made of."""
+
+    start: Checkpoint
+    data: Sequence[Example | Preference]
+    metrics: Mapping[str, Any]
+
+
+def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> Mapping[str, Any]:
+    """Join a trained track with the adapter it started from, and complete the folder to an expert."""
+    own = read_adapter(folder / TRACK_WORK)
+    parent = [(read_adapter(parts.start.adapter), 1.0)] if parts.start.adapter else []
+    write_adapter(compose([*parent, (own, 1.0)]), parts.start.base, folder)
+    for log in (folder / TRACK_WORK).glob("*.jsonl"):
+        shutil.copy(log, folder / log.name)
+    card = {
+        "name": name,
+        "about": about,
+        "base": build.recipe.foundation.base,
+        "seed": build.recipe.seed,
+        "recipe_digest": digest_of(build.recipe.model_dump(mode="json")),
+        "parents": {"start": parts.start.digest(), "base": build.base_digest},
+        "data": {"rows": digest_of([repr(row) for row in parts.data])},
+        "metrics": dict(parts.metrics),
+    }
+    write_expert(folder, parts.start.base, card)
+    shutil.rmtree(folder / TRACK_WORK)
+    return parts.metrics
+
+
+def data_digest(domain: Domain) -> str:
+    """The digest of all of a domain's files."""
+    return digest_of([folder_digest(domain.folder), folder_digest(domain.folder / "documents")])
+
+

@@ -1,0 +1,111 @@
+"""The instruction residual as a stage: the route, the result as a checkpoint, and the checks after the merge.
+
+Three routes give the same weights. `adapters`: the instruct model is an adapter over the base, so the sum is one
+adapter. `identity`: the domain pretraining is LoRA and the scale is 1, so the sum is the instruct model with the
+base-trained adapter. `weights`: any other pair, streamed tensor by tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from domains.errors import UserError
+from domains.example import Message
+from experts import residual
+from experts.checkpoint import Checkpoint, compose, load, load_base, load_tokenizer, read_adapter, write_adapter
+from experts.device import probe
+from experts.encoding import render_prompt, template_digest
+from experts.generate import generate
+from experts.recipe import Residual
+
+Route = Literal["adapters", "identity", "weights"]
+PROBE_TOKENS = 160
+
+
+def route_of(base: Checkpoint, instruct: Checkpoint, dapt: Checkpoint, scale: float) -> Route:
+    """The cheapest exact route."""
+    if instruct.base == base.base and dapt.adapter is not None:
+        return "adapters"
+    return "identity" if dapt.adapter is not None and scale == 1.0 else "weights"
+
+
+def run(base: Checkpoint, instruct: Checkpoint, dapt: Checkpoint, settings: Residual, folder: Path) -> dict[str, Any]:
+    """Add the residual, write the result to `folder`, check it; a failed check fails the stage."""
+    route = route_of(base, instruct, dapt, settings.scale)
+    metrics: dict[str, Any] = {"route": route, "scale": settings.scale}
+    if route == "weights":
+        metrics |= merge_weights(base, instruct, dapt, settings, folder)
+    else:
+        parts = [(read_adapter(dapt.adapter), 1.0)] if dapt.adapter else []
+        if route == "adapters" and instruct.adapter is not None:
+            parts.append((read_adapter(instruct.adapter), settings.scale))
+        write_adapter(compose(parts), instruct.base, folder)
+    metrics["parents"] = {"base": base.digest(), "instruct": instruct.digest(), "dapt": dapt.digest()}
+    return metrics | verify(result(route, instruct, folder), base)
+
+
+def result(route: Route, instruct: Checkpoint, folder: Path) -> Checkpoint:
+    """The stage's output as a checkpoint."""
+    return Checkpoint(folder / "weights") if route == "weights" else Checkpoint(instruct.base, folder)
+
+
+def merge_weights(
+    base: Checkpoint, instruct: Checkpoint, dapt: Checkpoint, settings: Residual, folder: Path
+) -> dict[str, Any]:
+    """The streamed route; adapters are written out as weights first."""
+    parents = residual.Parents(
+        dapt=as_weights(dapt, folder / "dapt"), base=base.base, instruct=as_weights(instruct, folder / "instruct")
+    )
+    summary = residual.apply(parents, settings.scale, folder / "weights", getattr(torch, settings.dtype))
+    return {
+        "tensors": summary.num_tensors,
+        "share_changed": round(summary.num_changed / max(summary.num_weights, 1), 4),
+        "share_lost_to_rounding": round(summary.num_lost_to_rounding / max(summary.num_weights, 1), 4),
+        "only_instruct_tokens": list(summary.only_instruct_tokens),
+    }
+
+
+def as_weights(checkpoint: Checkpoint, folder: Path) -> Path:
+    """A folder of plain fp32 weights for a checkpoint; a checkpoint without an adapter is one already."""
+    if checkpoint.adapter is None:
+        return checkpoint.base
+    load(checkpoint, torch.float32, "sdpa").save_pretrained(folder)
+    load_tokenizer(checkpoint.base).save_pretrained(folder)
+    return folder
+
+
+def verify(merged: Checkpoint, base: Checkpoint) -> dict[str, Any]:
+    """Checks on a merged model: template, special tokens, stopping, and the share of weights that differ from base."""
+    tokenizer, device = load_tokenizer(merged.base), probe()
+    rendered = render_prompt(tokenizer, [Message("user", "Hello")])
+    broken = list(residual.special_tokens(tokenizer))
+    if "Hello" not in rendered or broken:
+        raise UserError(f"The merged tokenizer does not work (template: {rendered!r}; broken special tokens: {broken}).")
+    model = load(merged, device.dtype, device.score_attention).to(device.name)
+    prompts = [[Message("user", text)] for text in residual.probe_prompts()]
+    answers = generate(model, tokenizer, prompts, PROBE_TOKENS)
+    stopped = sum(answer.finished for answer in answers)
+    if stopped == 0:
+        raise UserError("The merged model never stops on the probe questions. Raise residual.scale or train the instruct "
+                        "model longer; a base model without an instruct sibling cannot be merged.")
+    return {
+        "template": template_digest(tokenizer),
+        "special_tokens_ok": True,
+        "probes_stopped": f"{stopped}/{len(answers)}",
+        "share_of_weights_changed": changed_share(model, base),
+    }
+
+
+def changed_share(model: Any, base: Checkpoint) -> float:
+    """The share of stored weights that differ from the base model."""
+    original: Mapping[str, torch.Tensor] = load_base(base.base, model.dtype, "sdpa").state_dict()
+    changed = total = 0
+    for name, tensor in model.state_dict().items():
+        if name in original and original[name].shape == tensor.shape:
+            changed += int((tensor.cpu() != original[name]).sum())
+            total += tensor.numel()
+    return round(changed / max(total, 1), 4)

@@ -1,0 +1,91 @@
+"""A scripted OpenAI-compatible endpoint on a local port, and textstat without its removed dependency."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+Body = dict[str, Any]
+
+
+@dataclass
+class ScriptedEndpoint:
+    """`script` answers a request's body with (status, reply body); all bodies are kept in `requests`."""
+
+    url: str
+    requests: list[Body] = field(default_factory=list)
+
+
+def said(text: str, top_logprobs: dict[str, float] | None = None) -> tuple[int, Body]:
+    """A chat completion with a text and, if given, the candidates of its first token."""
+    candidates = [{"token": t, "logprob": p, "bytes": None} for t, p in (top_logprobs or {}).items()]
+    first = {"token": text, "logprob": 0.0, "bytes": None, "top_logprobs": candidates}
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": text},
+        "logprobs": {"content": [first]} if top_logprobs else None,
+    }
+    return 200, {"id": "x", "object": "chat.completion", "created": 0, "model": "fake", "choices": [choice]}
+
+
+def failed(status: int, message: str) -> tuple[int, Body]:
+    """An error reply."""
+    return status, {"error": {"message": message, "type": "fake", "code": None}}
+
+
+@contextmanager
+def scripted_endpoint(script: Callable[[Body], tuple[int, Body]]) -> Iterator[ScriptedEndpoint]:
+    """Serve a script until the end of the block."""
+    endpoint = ScriptedEndpoint("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            endpoint.requests.append(body)
+            status, reply = script(body)
+            data = json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    endpoint.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    try:
+        yield endpoint
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def textstat() -> ModuleType:
+    """textstat 0.7.3; it imports `pkg_resources`, which setuptools no longer has, to open its word lists only."""
+    root = Path(next(iter(importlib.util.find_spec("textstat").submodule_search_locations)))  # type: ignore
+    stand_in = ModuleType("pkg_resources")
+    stand_in.resource_stream = lambda _, path: (root / path).open("rb")  # type: ignore[attr-defined]
+    before = sys.modules.get("pkg_resources")
+    sys.modules["pkg_resources"] = stand_in
+    try:
+        return importlib.import_module("textstat")
+    finally:
+        if before is not None:
+            sys.modules["pkg_resources"] = before
