@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from domains.domain import GENERAL, Domain
 from domains.example import Example, Preference
@@ -26,6 +26,7 @@ from experts.stages import align, pretrain, residual, sft
 
 TRACK_WORK = "track"
 Report = Callable[[str], None]
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def summary(metrics: Mapping[str, Any]) -> str:
 
 def house_stage(build: Build) -> Stage:
     """The general instruct model: SFT of the base on the house instructions."""
-    house, settings = Domain.load(HOUSE), build.recipe.house
-    examples = house.examples("instructions", "train")
+    settings = build.recipe.house
+    examples = capped(Domain.load(HOUSE).examples("instructions", "train"), settings)
     about = "General instruct model: the foundation after SFT on the house instruction set."
 
     def run(folder: Path) -> Mapping[str, Any]:
@@ -146,7 +147,8 @@ def house_stage(build: Build) -> Stage:
 
 def pretrain_stage(build: Build) -> Stage:
     """Domain pretraining."""
-    documents, settings = build.domain.sections("train"), build.recipe.pretrain
+    settings = build.recipe.pretrain
+    documents = capped(build.domain.sections("train"), settings)
 
     def run(folder: Path) -> Mapping[str, Any]:
         return pretrain.run(build.base, documents, settings, build.recipe.seed, folder)
@@ -182,6 +184,7 @@ def sft_after_dapt_stage(build: Build) -> Stage:
 def sft_track(build: Build, name: str, start: Checkpoint, examples: Sequence[Example], about: str) -> Stage:
     """SFT on top of a checkpoint."""
     settings = build.recipe.house if name == "sft_after_dapt" else build.recipe.sft
+    examples = capped(examples, settings)
 
     def run(folder: Path) -> Mapping[str, Any]:
         metrics = sft.run(start, examples, settings, build.recipe.seed, folder / TRACK_WORK)
@@ -204,7 +207,8 @@ def multi_task_stage(build: Build) -> Stage:
 
 def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage:
     """Preference optimization on top of a checkpoint."""
-    settings, rows = build.recipe.align, build.domain.preferences("train")
+    settings = build.recipe.align
+    rows = capped(build.domain.preferences("train"), settings)
 
     def run(folder: Path) -> Mapping[str, Any]:
         (folder / TRACK_WORK).mkdir(exist_ok=True)
@@ -218,6 +222,11 @@ def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage
 def structured_examples(domain: Domain) -> tuple[Example, ...]:
     """Training rows of the structured track."""
     return domain.examples("classification", "train") + domain.examples("summarization", "train")
+
+
+def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
+    """The rows that a recipe trains on."""
+    return rows[: settings.max_examples] if settings.max_examples else rows
 
 
 def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:

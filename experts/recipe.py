@@ -42,6 +42,7 @@ class Training(Section):
     accumulation: int = Field(2, ge=1)
     warmup: float = Field(0.1, ge=0, lt=1)
     checkpoint_steps: int = Field(20, ge=1)
+    max_examples: int = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
 
 
 class Pretrain(Training):
@@ -58,6 +59,7 @@ class Residual(Section):
     scale: float = Field(1.0, ge=0, le=4)
     sweep: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    require_stop: bool = True
 
 
 class Sft(Training):

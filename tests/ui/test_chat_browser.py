@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,9 +247,13 @@ def test_keyboard_alone_is_enough(running: Running) -> None:
     expect(page.locator("#question textarea")).to_be_focused()
     page.keyboard.type("My mother?")
     page.keyboard.press("Tab")
-    expect(page.get_by_label("Who should answer?")).to_be_focused()
+    switch = page.get_by_role("combobox", name="Who should answer?")
+    expect(switch).to_be_focused()
+    expect(page.get_by_role("option", name="Choose for me")).to_be_visible()
     page.keyboard.press("ArrowDown")
+    expect(switch).to_have_attribute("aria-activedescendant", re.compile(r"option-1$"))
     page.keyboard.press("Enter")
+    expect(switch).to_have_value("Mortgage · conversation")
     page.keyboard.press("Tab")
     expect(page.locator("#clear")).to_be_focused()
     page.keyboard.press("Tab")

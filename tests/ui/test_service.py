@@ -17,7 +17,7 @@ import uvicorn
 from domains.errors import UserError
 from router.assistant import AUTO, Sampling
 from tests.fakes_assistant import EXPERTS, OTHER_WORDS, ScriptedAssistant
-from ui.schema import MAX_BODY_BYTES, MAX_CHARACTERS, MAX_MESSAGES, MAX_TOKENS
+from ui.schema import MAX_BODY_BYTES, MAX_CHARACTERS, MAX_TOKENS
 from ui.service import MAX_IN_FLIGHT, check_bind, create_app, is_loopback, same_key, serve
 
 KEY = "a-key-for-tests"
@@ -222,45 +222,15 @@ def test_unknown_model_is_404_and_suggests_the_nearest(service: Running) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "param"),
-    [
-        ({"n": 2}, "n"),
-        ({"max_tokens": MAX_TOKENS + 1}, "max_tokens"),
-        ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": "5"}, "max_tokens"),
-        ({"max_completion_tokens": MAX_TOKENS + 1}, "max_completion_tokens"),
-        ({"temperature": 2.1}, "temperature"),
-        ({"top_p": 0}, "top_p"),
-        ({"stream": "yes"}, "stream"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
-        ({"stop": ""}, "stop[0]"),
-        ({"stop": 5}, "stop"),
-        ({"model": None}, "model"),
-        ({"messages": []}, "messages"),
-        ({"messages": says("a") * (MAX_MESSAGES + 1)}, "messages"),
-        ({"messages": says("a" * (MAX_CHARACTERS + 1))}, "messages"),
-        ({"messages": says("a" * 16_000) * 3}, "messages"),
-        ({"messages": says("  ")}, "messages"),
-        ({"messages": [{"role": "system", "content": "Be brief."}]}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
-        ({"messages": [*CARE, {"role": "user", "content": [{"type": "image_url"}]}]}, "messages[1].content[0].type"),
-        ({"logprobs": True}, "logprobs"),
-        ({"logprobs": True, "max_tokens": 1, "stream": True}, "logprobs"),
-        ({"top_logprobs": 2}, "top_logprobs"),
-        ({"logprobs": True, "max_tokens": 1, "top_logprobs": 21}, "top_logprobs"),
-        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
-    ],
+    ("fields", "param"), [({"n": 2}, "n"), ({"messages": [{"role": "user"}]}, "messages[0].content")]
 )
 def test_bad_field_is_refused_by_name(service: Running, fields: dict[str, object], param: str) -> None:
+    """All rules are in test_schema; here two of them arrive as 400 and never reach the assistant."""
     before = len(service.assistant.asked)
     response = service.chat(**fields)
     error = response.json()["error"]
     assert response.status_code == 400
-    assert error["type"] == "invalid_request_error"
-    assert error["param"] == param
-    assert error["message"].startswith(param)
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
     assert len(service.assistant.asked) == before
 
 

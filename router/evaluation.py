@@ -1,0 +1,345 @@
+"""The report of a domain: every arm measured on held-out data, the residual's scale swept on dev, routing end to end.
+
+Each arm is a journaled stage, so a report that was interrupted goes on, and one after a new expert costs that expert.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from domains.domain import GENERAL, Domain
+from domains.errors import unknown_name
+from domains.example import Example
+from experts.answers import Decoding
+from experts.build import Build, data_digest
+from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
+from experts.digests import digest_of
+from experts.expert import built_experts, versions
+from experts.foundation import HOUSE
+from experts.journal import Stage, run_stage
+from experts.measure import LABEL_TOKENS, Bench, PreferenceScores, Subject, limited, measure_arm, preference_rows
+from judges.classification import label_in
+from judges.report import Report, Row, routing_accuracy, table
+from judges.scoring import load_judges
+from judges.verdict import Answered, Judge
+from router.route import Router
+
+ARMS = {
+    "foundation": "The base model as published.",
+    "instruct": "The base model after SFT on the general house instructions.",
+    "instruct_prompted": "Instruct with the domain's system prompt.",
+    "dapt": "The base model trained on the domain's documents.",
+    "dapt_residual": "DAPT plus the instruction residual (instruct - base).",
+    "sft_after_dapt": "SFT on the house instructions after DAPT: the upper bound of the residual.",
+    "conversation": "DPO on preference pairs, starting from DAPT + residual.",
+    "structured": "SFT on classification and summaries, starting from DAPT + residual.",
+    "multi_task": "SFT, then DPO, in one adapter.",
+}
+NUM_SAMPLES = 4
+ROWS, TEXTS, PREFERENCES = "rows.jsonl", "texts.json", "preferences.json"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm."""
+
+    build: Build
+    report: Callable[[str], None]
+    judge_names: tuple[str, ...]
+    arm_names: tuple[str, ...] = tuple(ARMS)
+    llm_judge: Judge | None = None
+    llm_judge_name: str = ""
+
+    @property
+    def domain(self) -> Domain:
+        """The domain."""
+        return self.build.domain
+
+    @property
+    def folder(self) -> Path:
+        """Where the stages of the evaluation are."""
+        return self.build.folder / "evaluation"
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The model under measurement; answers are shared between domains."""
+        return Bench.open(self.build.home / "evaluation", self.build.recipe.evaluation)
+
+    @cached_property
+    def judges(self) -> dict[str, Judge]:
+        """The offline judges."""
+        return load_judges(self.judge_names, self.domain)
+
+    @cached_property
+    def data(self) -> str:
+        """The digest of all data that is measured on."""
+        return digest_of([data_digest(self.domain), data_digest(Domain.load(HOUSE))])
+
+    def checkpoint(self, arm: str) -> Checkpoint:
+        """The model of an arm."""
+        return self.build.arms()[arm.removesuffix("_prompted")]
+
+    def settings(self) -> dict[str, Any]:
+        """What every measurement depends on besides the model."""
+        chosen = self.build.recipe.evaluation.model_dump(mode="json", exclude={"judges", "judge_limit", "batch_size"})
+        return {"settings": chosen, "judges": list(self.judge_names), "data": self.data}
+
+
+def arm_stage(run: Evaluation, arm: str) -> Stage:
+    """Measure one arm: rows, answers to the questions, log-probabilities of the preference rows."""
+    checkpoint = run.checkpoint(arm)
+
+    def measure(folder: Path) -> Mapping[str, Any]:
+        subject = run.bench.subject(checkpoint)
+        rows = measure_arm(subject, arm, run.domain, run.judges, run.report)
+        write_rows(folder / ROWS, rows)
+        write_json(folder / TEXTS, question_texts(run, subject, arm))
+        scores = {} if arm.endswith("_prompted") else subject.preference_logprobs(run.domain.preferences("test"))
+        write_json(folder / PREFERENCES, {k: {"sums": v.sums, "means": v.means} for k, v in scores.items()})
+        return {"rows": len(rows)}
+
+    inputs = run.settings() | {"model": checkpoint.digest(), "arm": arm}
+    return Stage(f"{run.domain.name}/evaluate/{arm}", run.folder / arm, inputs, measure)
+
+
+def questions(run: Evaluation) -> list[Example]:
+    """The held-out questions that are asked."""
+    return limited(run.domain.examples("questions", "test"), run.build.recipe.evaluation.limit)
+
+
+def question_texts(run: Evaluation, subject: Subject, arm: str) -> dict[str, str]:
+    """Answers by question id (they are in the store already)."""
+    system = run.domain.system_prompt if arm.endswith("_prompted") else None
+    asked = questions(run)
+    return {e.id: a.answer for e, a in zip(asked, subject.answers(asked, system), strict=True)}
+
+
+def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
+    """Ask the LLM judge about the first questions of an arm."""
+    asked = questions(run)[: run.build.recipe.evaluation.judge_limit]
+    texts = read_json(run.folder / arm / TEXTS)
+
+    def judge(folder: Path) -> Mapping[str, Any]:
+        if run.llm_judge is None:
+            return {}
+        verdicts = run.llm_judge([Answered(e.question, texts[e.id], e.completion) for e in asked])
+        pairs = zip(asked, verdicts, strict=True)
+        write_rows(folder / ROWS, [Row(arm, "llm_judge", e.id, v.value, {"why": v.explanation}) for e, v in pairs])
+        return {"rows": len(asked)}
+
+    inputs = {"judge": run.llm_judge_name, "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked])}
+    return Stage(f"{run.domain.name}/evaluate/{arm}/llm_judge", run.folder / f"{arm}.llm_judge", inputs, judge)
+
+
+def sweep_stage(run: Evaluation, scale: float) -> Stage:
+    """Perplexity and instruction following on dev at one scale of the residual."""
+    dapt, instruct = run.build.dapt, run.build.instruct
+
+    def measure(folder: Path) -> Mapping[str, Any]:
+        parts = [(read_adapter(c.adapter), s) for c, s in ((dapt, 1.0), (instruct, scale)) if c.adapter]
+        write_adapter(compose(parts), dapt.base, folder / "adapter")
+        subject = run.bench.subject(Checkpoint(dapt.base, folder / "adapter"))
+        arm = str(scale)
+        house = Domain.load(HOUSE).examples("instructions", "dev")
+        rows = subject.document_nll(arm, run.domain, "dev")
+        rows += subject.follows(arm, "instruction_following", limited(house, run.build.recipe.evaluation.limit))
+        write_rows(folder / ROWS, rows)
+        return {"rows": len(rows)}
+
+    inputs = run.settings() | {"dapt": dapt.digest(), "instruct": instruct.digest(), "scale": scale}
+    return Stage(f"{run.domain.name}/evaluate/scale {scale}", run.folder / f"scale-{scale}", inputs, measure)
+
+
+def sweep(run: Evaluation) -> list[dict[str, Any]]:
+    """The scale sweep; only where the residual is an adapter, as in the embedded default."""
+    if run.build.instruct.base != run.build.dapt.base or run.build.dapt.adapter is None:
+        return []
+    points = []
+    for scale in run.build.recipe.residual.sweep:
+        run_reported(run, sweep_stage(run, scale))
+        (record,) = table(read_rows(run.folder / f"scale-{scale}" / ROWS), "scale")
+        points.append(record | {"scale": scale})
+    return points
+
+
+def run_reported(run: Evaluation, stage: Stage) -> None:
+    """Run a stage with a line before it, unless it is done."""
+    if not stage.done:
+        run.report(stage.name)
+    run_stage(stage)
+
+
+def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
+    """Measure everything and make the report."""
+    for arm in run.arm_names:
+        if arm not in ARMS:
+            raise unknown_name("arm", arm, ARMS)
+        run_reported(run, arm_stage(run, arm))
+        if run.llm_judge is not None:
+            run_reported(run, llm_judge_stage(run, arm))
+    rows = list(all_rows(run))
+    return Report(
+        domain=run.domain.name,
+        title=run.domain.title,
+        arms={arm: ARMS[arm] for arm in run.arm_names},
+        rows=rows,
+        provenance=provenance(run, command),
+        samples=samples(run),
+        routing=routing(run, router) if router else {},
+        sweep=sweep(run) if "dapt" in run.arm_names else [],
+        notes=notes(run),
+    )
+
+
+def all_rows(run: Evaluation) -> Iterable[Row]:
+    """The rows of every arm; preference rows are made here because they need the reference arm."""
+    found = {arm: preference_scores(run.folder / arm / PREFERENCES) for arm in run.arm_names}
+    reference = found.get("dapt_residual")
+    for arm in run.arm_names:
+        yield from read_rows(run.folder / arm / ROWS)
+        yield from preference_rows(arm, found[arm], None if arm == "dapt_residual" else reference)
+        if run.llm_judge is not None:
+            yield from read_rows(run.folder / f"{arm}.llm_judge" / ROWS)
+
+
+def preference_scores(path: Path) -> dict[str, PreferenceScores]:
+    """Log-probabilities of an arm's preference rows."""
+    return {k: PreferenceScores(tuple(v["sums"]), tuple(v["means"])) for k, v in read_json(path).items()}
+
+
+def routing(run: Evaluation, router: Router) -> dict[str, Any]:
+    """The confusion matrix on held-out requests, and answer quality under oracle, router and wrong routing."""
+    run.report(f"{run.domain.name}/evaluate/routing")
+    experts = built_experts(run.build.home)
+    domains = sorted({name.partition("/")[0] for name in experts if "/" in name} | {run.domain.name})
+    rows = [row for name in domains for row in Domain.load(name).utterances("test")]
+    routes = router.batch([row.text for row in rows])
+    labels = sorted({row.label for row in rows} | {route.expert for route in routes})
+    counts = [[0] * len(labels) for _ in labels]
+    for row, route in zip(rows, routes, strict=True):
+        counts[labels.index(row.label)][labels.index(route.expert)] += 1
+    confusion = {"labels": labels, "counts": counts}
+    accuracy = routing_accuracy(confusion)
+    return {
+        "strategy": router.name,
+        "threshold": router.threshold,
+        "accuracy": accuracy.as_dict(),
+        "confusion": confusion,
+        "end_to_end": end_to_end(run, router),
+    }
+
+
+def end_to_end(run: Evaluation, router: Router) -> list[dict[str, Any]]:
+    """BERTScore of answers and accuracy of labels when the right, the chosen or the other expert answers."""
+    asked, labelled = questions(run), limited(run.domain.examples("classification", "test"), 0)
+    talk, work = f"{run.domain.name}/conversation", f"{run.domain.name}/structured"
+    texts = [e.question for e in asked] + [" ".join(m.content for m in e.prompt) for e in labelled]
+    chosen = [route.expert for route in router.batch(texts)]
+    plans = {
+        "oracle": [talk] * len(asked) + [work] * len(labelled),
+        "router": chosen,
+        "wrong": [work] * len(asked) + [talk] * len(labelled),
+        "always general": [GENERAL] * len(texts),
+    }
+    rows = [row for name, plan in plans.items() for row in quality(run, name, plan, asked, labelled)]
+    return table(rows, "routing")
+
+
+def quality(
+    run: Evaluation, name: str, plan: Sequence[str], asked: Sequence[Example], labelled: Sequence[Example]
+) -> list[Row]:
+    """Rows of answer quality when `plan[i]` answers item i (questions first, then texts to label)."""
+    items = [*asked, *labelled]
+    rows: list[Row] = []
+    experts = built_experts(run.build.home)
+    for expert in sorted(set(plan)):
+        subject = run.bench.subject(experts[expert].checkpoint(run.build.base.base))
+        mine = [item for item, choice in zip(items, plan, strict=True) if choice == expert]
+        talk = [item for item in mine if item.task == "questions"]
+        rows += subject.judged(name, talk, load_judges(["bertscore"], run.domain))
+        labels = [item for item in mine if item.task != "questions"]
+        decoding = Decoding(LABEL_TOKENS, 2 * run.build.recipe.evaluation.batch_size)
+        for item, answer in zip(labels, subject.answer([i.prompt for i in labels], decoding), strict=True):
+            right = label_in(answer.text, run.domain.labels) == item.completion
+            rows.append(Row(name, "labels_right", item.id, float(right), {}))
+    return rows
+
+
+def samples(run: Evaluation) -> list[dict[str, Any]]:
+    """A few questions with every arm's answer side by side."""
+    texts = {arm: read_json(run.folder / arm / TEXTS) for arm in run.arm_names}
+    return [
+        {
+            "id": e.id,
+            "question": e.question,
+            "reference": e.completion,
+            "answers": {arm: found[e.id] for arm, found in texts.items()},
+            "notes": "",
+        }
+        for e in questions(run)[:NUM_SAMPLES]
+    ]
+
+
+def provenance(run: Evaluation, command: str) -> dict[str, Any]:
+    """What it takes to get these numbers again."""
+    return {
+        "command": command,
+        "seed": run.build.recipe.seed,
+        "recipe": digest_of(run.build.recipe.model_dump(mode="json")),
+        "data": run.data,
+        "models": {arm: run.checkpoint(arm).digest() for arm in run.arm_names},
+        "judges": [*run.judge_names, *([run.llm_judge_name] if run.llm_judge else [])],
+        "versions": versions(),
+        "machine": f"{platform.machine()}, {run.bench.device.name}, {run.bench.device.dtype}",
+        "licence": run.domain.licence,
+    }
+
+
+def notes(run: Evaluation) -> list[str]:
+    """What a reader must know before believing a number."""
+    found = [
+        "Intervals are 95% and per metric; comparisons are paired by item and Holm-corrected.",
+        "preference_accuracy ranks answers by mean log-probability per token; reward_accuracy by the log-probability "
+        "gained over DAPT + residual, which is what DPO trains.",
+    ]
+    if "safety" in run.judge_names:
+        found.append(
+            "The safety rules are patterns for red flags, dosing and advice that were written beside the preference "
+            "rows: they flag known dangers and are no test of general correctness."
+        )
+    if "general" in run.llm_judge_name:
+        found.append(
+            "The LLM judge here is the 135M general model itself. It is a weak judge: its numbers show that the path "
+            "works and decide nothing. Set OPENAI_BASE_URL, OPENAI_API_KEY and EXPERTSMITH_JUDGE_MODEL for a strong one."
+        )
+    return found
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Rows as JSONL."""
+    path.write_text("".join(json.dumps(row.as_dict(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Rows from JSONL."""
+    if not path.exists():
+        return []
+    return [Row.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A value as JSON."""
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """A value from JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+

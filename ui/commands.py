@@ -1,0 +1,297 @@
+"""What each verb does: load, call the packages below, print. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from domains.domain import Domain, shipped_names
+from domains.errors import UserError
+
+Options = argparse.Namespace
+
+
+def say(text: str) -> None:
+    """Progress for people, on standard error; standard output is for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def emit(options: Options, data: Any, lines: Sequence[str]) -> None:
+    """Results as JSON or as lines."""
+    print(json.dumps(data, ensure_ascii=False, default=str) if options.json else "\n".join(lines))
+
+
+def recipe_of(options: Options) -> Any:
+    """The recipe with the overrides of the command line."""
+    from experts.recipe import load_recipe
+
+    overrides = list(options.overrides)
+    if options.seed is not None:
+        overrides.append(f"seed={options.seed}")
+    if getattr(options, "limit", None) is not None:
+        overrides += [f"evaluation.limit={options.limit}", f"evaluation.instruction_limit={options.limit}"]
+    return load_recipe(options.recipe, overrides)
+
+
+def show_list(options: Options) -> int:
+    """Everything that can be named."""
+    from domains.plugins import plugin_names
+    from experts.expert import built_experts
+    from experts.recipe import recipe_names
+
+    experts = built_experts(options.home) if options.home.is_dir() else {}
+    found = {
+        "domains": list(shipped_names()),
+        "experts": list(experts),
+        "objectives": list(plugin_names("experts.objectives")),
+        "judges": list(plugin_names("judges.scorers")),
+        "strategies": list(plugin_names("router.strategies")),
+        "recipes": list(recipe_names()),
+    }
+    emit(options, found, [f"{kind + ':':12} {', '.join(items) or '(none)'}" for kind, items in found.items()])
+    return 0
+
+
+def build(options: Options) -> int:
+    """Build domains one after the other, then fit the router over everything that is built."""
+    from experts.build import Build, run_build
+
+    recipe = recipe_of(options)
+    builds = [Build(Domain.load(name), recipe, options.home) for name in options.domains]
+    if options.dry_run:
+        return dry_run(options, builds)
+    records = [record for each in builds for record in run_build(each, say)]
+    router = fit_router(options.home)
+    done = {"stages": records, "router": router}
+    seconds = sum(record["seconds"] for record in records if not record["reused"])
+    emit(options, done, [f"Built {len(records)} stages ({seconds:.0f} s of work) in {options.home}."])
+    return 0
+
+
+def dry_run(options: Options, builds: Sequence[Any]) -> int:
+    """The stages and what is there already; nothing is written."""
+    from experts.build import stage_names
+    from experts.journal import read_record
+
+    rows = []
+    for each in builds:
+        for name in stage_names(each):
+            record = read_record(options.home / name)
+            rows.append({"stage": name, "there": bool(record), "seconds": record.get("seconds")})
+    emit(options, rows, [f"{row['stage']}: {'there' if row['there'] else 'to do'}" for row in rows])
+    return 0
+
+
+def fit_router(home: Path) -> dict[str, Any]:
+    """Fit the router unless it fits already."""
+    from router.engine import Engine
+    from router.fit import domain_names, fit_router, is_fitted
+
+    engine = Engine(home)
+    if not domain_names(engine) or is_fitted(home, engine):
+        return {}
+    say("Fitting the router on the training requests.")
+    return fit_router(home, engine)
+
+
+def validate(options: Options) -> int:
+    """Row-level report; non-zero when there are bad rows."""
+    from domains.validate import validate as check
+
+    result = check(options.target)
+    data = {
+        "ok": result.ok,
+        "counts": result.counts,
+        "problems": [vars(problem) for problem in result.problems],
+        "warnings": list(result.warnings),
+    }
+    lines = [str(problem) for problem in result.problems]
+    lines += [f"warning: {warning}" for warning in result.warnings]
+    lines += [f"{name}: {count}" for name, count in result.counts.items()]
+    lines.append("All rows are good." if result.ok else f"{len(result.problems)} bad rows.")
+    emit(options, data, lines)
+    return 0 if result.ok else 1
+
+
+def doctor(options: Options) -> int:
+    """Versions against the security floor, the device, the embedded models, the experts."""
+    from ui.doctor import diagnose
+
+    findings = diagnose(options.home)
+    data = [vars(finding) for finding in findings]
+    emit(options, data, [f"{'ok  ' if f.ok else 'FAIL'} {f.name}: {f.detail}" for f in findings])
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def evaluate(options: Options) -> int:
+    """One report per domain, as JSON and HTML."""
+    from experts.build import Build
+    from router.evaluation import ARMS, Evaluation
+    from router.evaluation import evaluate as run
+
+    recipe = recipe_of(options)
+    judges = names(options.judges) or (*recipe.evaluation.judges, "llm_judge")
+    arms = names(options.experts) or tuple(ARMS)
+    done = []
+    with assistant_for_evaluation(options.home) as assistant, judge_for(assistant, judges) as (judge, judge_name):
+        for name in options.domains:
+            each = Build(Domain.load(name), recipe, options.home)
+            check_built(each)
+            offline = tuple(j for j in judges if j != "llm_judge")
+            report = run(Evaluation(each, say, offline, arms, judge, judge_name), assistant.router, options.command)
+            done.append(write_report(report, options.out / each.domain.name))
+    emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
+    return 0
+
+
+def check_built(each: Any) -> None:
+    """Refuse to evaluate what is not there."""
+    from experts.build import stage_names
+
+    missing = [name for name in stage_names(each) if not (each.home / name / "stage.json").exists()]
+    if missing:
+        raise UserError(f"Not built yet: {', '.join(missing)}. Run 'expertsmith build {each.domain.name}' first.")
+
+
+@contextmanager
+def assistant_for_evaluation(home: Path) -> Iterator[Any]:
+    """The assistant over the built experts."""
+    from router.local import LocalAssistant
+
+    fit_router(home)
+    yield LocalAssistant.load(home)
+
+
+@contextmanager
+def judge_for(assistant: Any, judges: Sequence[str]) -> Iterator[tuple[Any, str]]:
+    """The LLM judge and its name: the endpoint of OPENAI_BASE_URL, or our own service with the general model."""
+    from judges.scorers.llm_judge import Judge
+
+    if "llm_judge" not in judges:
+        yield None, ""
+    elif os.environ.get("OPENAI_BASE_URL"):
+        judge = Judge()
+        yield judge, f"{judge.endpoint.model_name} at {judge.endpoint.url}"
+    else:
+        from ui.background import local_service
+
+        with local_service(assistant) as url:
+            yield Judge(base_url=url, model="general", concurrency=1), "general (our own service)"
+
+
+def write_report(report: Any, folder: Path) -> dict[str, Any]:
+    """Write report.json, rows.jsonl and report.html."""
+    from ui.report_page import write_page
+
+    report.write(folder)
+    page = write_page(report, folder)
+    return {
+        "domain": report.domain,
+        "json": str(folder / "report.json"),
+        "html": str(page),
+        "headlines": [headline.text for headline in report.headlines],
+    }
+
+
+def score(options: Options) -> int:
+    """Judge any rows."""
+    from judges.scoring import score_file
+
+    domain = Domain.load(options.domain) if options.domain else None
+    summary = score_file(options.file, names(options.judges), options.out, domain)
+    emit(options, summary.as_dict(), [json.dumps(summary.as_dict(), indent=2)])
+    return 0
+
+
+def compare(options: Options) -> int:
+    """Better, worse or not enough evidence, per arm and metric."""
+    from judges.report import compare_reports, load
+
+    found = compare_reports(load(options.first), load(options.second))
+    lines = [f"{c.arm_a:18} {c.metric:30} {c.verdict}" for c in found]
+    emit(options, [c.as_dict() for c in found], lines)
+    return 0
+
+
+def request_text(options: Options) -> str:
+    """The request, not blank."""
+    if not options.text.strip():
+        raise UserError("The request is empty. Write it in quotes: expertsmith ask \"My payment went up\".")
+    return str(options.text)
+
+
+def route(options: Options) -> int:
+    """The routing decision."""
+    from router.route import Router
+
+    found = Router.load(options.home, options.strategy)(request_text(options))
+    scores = [f"  {name}: {value:.2f}" for name, value in sorted(found.scores.items(), key=lambda s: -s[1])]
+    emit(options, found.as_dict(), [f"{found.expert} (confidence {found.confidence:.2f})", *scores])
+    return 0
+
+
+def ask(options: Options) -> int:
+    """Route, then answer."""
+    from domains.example import Message
+    from router.assistant import Sampling
+    from router.local import LocalAssistant
+
+    text = request_text(options)
+    if options.max_tokens < 1:
+        raise UserError(f"--max-tokens is {options.max_tokens}; give a number of at least 1.")
+    assistant = LocalAssistant.load(options.home, options.strategy)
+    reply = assistant.reply([Message("user", text)], options.expert, Sampling(max_tokens=options.max_tokens))
+    answer = "".join(piece.text for piece in reply.pieces)
+    data = {"route": reply.route.as_dict(), "answer": answer}
+    emit(options, data, [f"[{reply.route.expert}, confidence {reply.route.confidence:.2f}]", answer])
+    return 0
+
+
+def notices() -> dict[str, str]:
+    """The notices of the shipped domains."""
+    return {name: notice for name in shipped_names() if (notice := Domain.load(name).notice)}
+
+
+def serve(options: Options) -> int:
+    """The OpenAI-compatible service."""
+    from router.local import LocalAssistant
+    from ui.service import check_bind
+    from ui.service import serve as run
+
+    key = os.environ.get(options.api_key_env) if options.api_key_env else None
+    if options.api_key_env and not key:
+        raise UserError(f"The environment variable {options.api_key_env} is not set. Set it to the key, or leave the option out.")
+    check_bind(options.host, key)
+    assistant = LocalAssistant.load(options.home, options.strategy)
+    say(f"Serving {', '.join(assistant.experts)} on http://{options.host}:{options.port}/v1")
+    run(assistant, options.host, options.port, key, notices())
+    return 0
+
+
+def chat(options: Options) -> int:
+    """The chat page."""
+    from router.local import LocalAssistant
+    from ui.chat import launch
+
+    assistant = LocalAssistant.load(options.home, options.strategy)
+    say(f"Chat page on http://{options.host}:{options.port}")
+    launch(assistant, options.host, options.port, EXAMPLES, notices())
+    return 0
+
+
+EXAMPLES = (
+    "My escrow payment went up by $180 a month. What can I do?",
+    "My mother refuses to bathe and gets angry when I insist.",
+    "Which label fits: application, closing, escrow, payment, hardship, refinance? \"The new servicer says my June check never came.\"",
+)
