@@ -55,7 +55,6 @@ class Domain:
     held_out: tuple[str, ...] = ()
     tracks: tuple[str, ...] = TRACKS
 
-
     @classmethod
     def load(cls, name_or_folder: str | Path) -> Domain:
         """Open a shipped domain by name, or any folder that holds a `domain.toml`."""

@@ -37,7 +37,5 @@ def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> l
         for gram in grams:
             shared.update((other, key) for other in holders[gram])
             holders[gram].append(key)
-    found = [
-        NearDuplicate(a, b, common / (len(sets[a]) + len(sets[b]) - common)) for (a, b), common in shared.items()
-    ]
+    found = [NearDuplicate(a, b, common / (len(sets[a]) + len(sets[b]) - common)) for (a, b), common in shared.items()]
     return sorted((d for d in found if d.similarity >= threshold), key=lambda d: -d.similarity)

@@ -85,7 +85,7 @@ def parse_object(line: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise RowError("row", f"not JSON ({error.msg} at column {error.colno}).", "one JSON object per line.") from None
     if not isinstance(row, dict):
-        raise RowError("row", f"a JSON {type(row).__name__}, not an object.", "write {\"id\": ..., ...}.")
+        raise RowError("row", f"a JSON {type(row).__name__}, not an object.", 'write {"id": ..., ...}.')
     return row
 
 
@@ -102,10 +102,19 @@ def text_field(row: dict[str, Any], name: str) -> str:
     """A non-empty string."""
     value = row.get(name)
     if value is None:
-        raise RowError(name, "missing.", f"add \"{name}\" with a text.")
+        raise RowError(name, "missing.", f'add "{name}" with a text.')
     if not isinstance(value, str) or not value.strip():
         raise RowError(name, f"must be a non-empty text, got {shown(value)}.", f"write the {name} as a string.")
     return value
+
+
+def list_field(row: dict[str, Any], name: str, kind: type = str) -> tuple[Any, ...]:
+    """An optional list whose items are texts (or, with `dict`, objects)."""
+    value = row.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+        what = "texts" if kind is str else "objects"
+        raise RowError(name, f"must be a list of {what}, got {shown(value)}.", f"write the {name} as a list of {what}.")
+    return tuple(value)
 
 
 def messages(value: Any, name: str) -> tuple[Message, ...]:
@@ -113,7 +122,9 @@ def messages(value: Any, name: str) -> tuple[Message, ...]:
     if isinstance(value, str) and value.strip():
         return (Message("user" if name == "prompt" else "assistant", value),)
     if not isinstance(value, list) or not value:
-        raise RowError(name, f"must be a list of messages, got {shown(value)}.", 'write [{"role": ..., "content": ...}].')
+        raise RowError(
+            name, f"must be a list of messages, got {shown(value)}.", 'write [{"role": ..., "content": ...}].'
+        )
     return tuple(message(item, f"{name}[{index}]") for index, item in enumerate(value))
 
 
@@ -151,9 +162,11 @@ def parse_preference(row: dict[str, Any]) -> Preference:
     rejected = rejected_answers(row.get("rejected"))
     if chosen in rejected:
         raise RowError("rejected", "one rejected answer equals the chosen one.", "remove it or write a different one.")
-    kinds = tuple(row.get("rejected_kinds") or ())
+    kinds = list_field(row, "rejected_kinds")
     if kinds and len(kinds) != len(rejected):
-        raise RowError("rejected_kinds", f"{len(kinds)} kinds for {len(rejected)} answers.", "one kind per rejected answer.")
+        raise RowError(
+            "rejected_kinds", f"{len(kinds)} kinds for {len(rejected)} answers.", "one kind per rejected answer."
+        )
     return Preference(text_field(row, "id"), prompt(row), chosen, rejected, kinds, scores(row, len(rejected)))
 
 
@@ -171,7 +184,11 @@ def scores(row: dict[str, Any], num_rejected: int) -> tuple[float, ...] | None:
     value = row.get("scores")
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) != 1 + num_rejected or not all(isinstance(s, int | float) for s in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 1 + num_rejected
+        or not all(isinstance(s, int | float) for s in value)
+    ):
         raise RowError("scores", f"must be {1 + num_rejected} numbers (chosen first).", "one score per answer.")
     return tuple(float(s) for s in value)
 
@@ -188,7 +205,7 @@ def parse_example(task: Task) -> Callable[[dict[str, Any]], Example]:
             prompt=prompt(row),
             completion=answer(row.get("completion"), "completion"),
             kind=str(row.get("kind", "")),
-            checks=tuple(row.get("checks") or ()),
+            checks=list_field(row, "checks", dict),
         )
 
     return parse
@@ -208,13 +225,15 @@ def parse_utterance(row: dict[str, Any]) -> Utterance:
 
 def parse_safety_rule(row: dict[str, Any]) -> SafetyRule:
     """A safety rule whose patterns compile."""
-    require, forbid = tuple(row.get("require_any") or ()), tuple(row.get("forbid") or ())
+    require, forbid = list_field(row, "require_any"), list_field(row, "forbid")
     question = str(row.get("question_pattern", ""))
     for name, pattern in [("question_pattern", question), *(("pattern", p) for p in require + forbid)]:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise RowError(name, f"'{pattern}' is not a regular expression ({error}).", "correct the pattern.") from None
+            raise RowError(
+                name, f"'{pattern}' is not a regular expression ({error}).", "correct the pattern."
+            ) from None
     if not require and not forbid:
         raise RowError("require_any", "the rule neither requires nor forbids anything.", "add a pattern.")
     return SafetyRule(

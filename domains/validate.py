@@ -50,7 +50,9 @@ def guess_parser(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
         if "label" in keys and "text" in keys:
             return PARSERS["routing.jsonl"]
         return PARSERS["questions.jsonl"]
-    raise UserError(f"{path} has no readable row. Give JSONL rows with prompt and completion, or prompt, chosen, rejected.")
+    raise UserError(
+        f"{path} has no readable row. Give JSONL rows with prompt and completion, or prompt, chosen, rejected."
+    )
 
 
 def validate_domain(domain: Domain) -> Validation:

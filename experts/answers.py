@@ -24,13 +24,14 @@ class AnswerStore:
         """Read the file; a line that a kill cut short is left out and generated again."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            text = self.path.read_text(encoding="utf-8")
-            if text and not text.endswith("\n"):
-                self.path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-            for line in text.splitlines(keepends=True):
-                if line.endswith("\n"):
-                    row = json.loads(line)
-                    self.known[row.pop("key")] = Generated(**row)
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if len(whole) < len(content):
+                self.path.write_bytes(whole)
+            for line in whole.splitlines():
+                row = json.loads(line)
+                key = row.pop("key")
+                self.known[key] = Generated(**row)
 
     def add(self, keys: Sequence[str], answers: Sequence[Generated]) -> None:
         """Append finished answers."""

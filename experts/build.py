@@ -20,7 +20,7 @@ from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
-from experts.journal import Stage, read_record, run_stage, write_text_atomically
+from experts.journal import Stage, discard, read_record, run_stage, write_text_atomically
 from experts.recipe import Recipe, Training
 from experts.stages import align, pretrain, residual, sft
 
@@ -183,7 +183,7 @@ def sft_after_dapt_stage(build: Build) -> Stage:
 
 def sft_track(build: Build, name: str, start: Checkpoint, examples: Sequence[Example], about: str) -> Stage:
     """SFT on top of a checkpoint."""
-    settings = build.recipe.house if name == "sft_after_dapt" else build.recipe.sft
+    settings = build.recipe.sft_after_dapt if name == "sft_after_dapt" else build.recipe.sft
     examples = capped(examples, settings)
 
     def run(folder: Path) -> Mapping[str, Any]:
@@ -202,7 +202,9 @@ def conversation_stage(build: Build) -> Stage:
 
 def multi_task_stage(build: Build) -> Stage:
     """One model for both tracks: preference optimization on top of the structured expert, in one adapter."""
-    return align_track(build, "multi_task", build.track("structured"), f"{build.domain.title}: both tracks in one model.")
+    return align_track(
+        build, "multi_task", build.track("structured"), f"{build.domain.title}: both tracks in one model."
+    )
 
 
 def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage:
@@ -266,12 +268,10 @@ def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> 
         "metrics": dict(parts.metrics),
     }
     write_expert(folder, parts.start.base, card)
-    shutil.rmtree(folder / TRACK_WORK)
+    discard(folder / TRACK_WORK)
     return parts.metrics
 
 
 def data_digest(domain: Domain) -> str:
     """The digest of all of a domain's files."""
     return digest_of([folder_digest(domain.folder), folder_digest(domain.folder / "documents")])
-
-

@@ -89,7 +89,9 @@ def read_adapter(folder: Path) -> dict[str, LowRank]:
         config = json.loads((folder / CONFIG).read_text())
         tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is not an adapter ({Path(str(error.filename)).name} is missing). Build it again.") from None
+        raise UserError(
+            f"{folder} is not an adapter ({Path(str(error.filename)).name} is missing). Build it again."
+        ) from None
     scaling = config["lora_alpha"] / config["r"]
     names = sorted({key.split(".lora_")[0] for key in tensors})
     return {

@@ -55,5 +55,7 @@ def document_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 def template_digest(tokenizer: Tokenizer) -> str:
     """The first 16 hex digits of the chat template's SHA-256; training and serving must agree on it."""
     if not tokenizer.chat_template:
-        raise UserError("The tokenizer has no chat template. Use an instruct model's tokenizer, or add a template to it.")
+        raise UserError(
+            "The tokenizer has no chat template. Use an instruct model's tokenizer, or add a template to it."
+        )
     return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]

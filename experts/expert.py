@@ -101,5 +101,3 @@ def find_expert(home: Path, name: str) -> Expert:
     if name not in experts:
         raise unknown_name("expert", name, experts)
     return experts[name]
-
-

@@ -30,7 +30,9 @@ def model_folder(name: str, revision: str | None) -> Path:
     if (Path(name) / "config.json").is_file():
         return Path(name)
     if Path(name).exists() or name.startswith((".", "/")):
-        raise UserError(f"{name} is not a model folder (no config.json). Give a folder with config.json and safetensors.")
+        raise UserError(
+            f"{name} is not a model folder (no config.json). Give a folder with config.json and safetensors."
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -40,5 +42,5 @@ def model_folder(name: str, revision: str | None) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
             f"The model '{name}' is neither a folder nor reachable on the hub ({type(error).__name__}). "
-            "Give a local folder, use base = \"embedded\", or connect to the hub."
+            'Give a local folder, use base = "embedded", or connect to the hub.'
         ) from None

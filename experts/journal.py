@@ -65,7 +65,7 @@ def run_stage(stage: Stage) -> dict[str, Any]:
         "metrics": metrics,
         "inputs": dict(stage.inputs),
     }
-    shutil.rmtree(scratch / CHECKPOINTS, ignore_errors=True)
+    discard(scratch / CHECKPOINTS)
     (scratch / RECORD).write_text(json.dumps(record, indent=2, default=str))
     replace_folder(scratch, stage.folder)
     return record
@@ -81,6 +81,15 @@ def replace_folder(source: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     for stale in target.parent.glob(f".{target.name}-*"):
         shutil.rmtree(stale, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder under another name, so that a kill never leaves half of it under its own."""
+    trash = folder.with_name(f".{folder.name}-discarded")
+    shutil.rmtree(trash, ignore_errors=True)
+    if folder.exists():
+        folder.rename(trash)
+        shutil.rmtree(trash)
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -57,7 +57,9 @@ def projected_logprobs(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -
         result: Tensor = FrozenProjection.apply(hidden_TH.to(weight_VH.dtype), weight_VH, labels_T)  # type: ignore[no-untyped-call]
         return result
     chunks = zip(hidden_TH.split(CHUNK), labels_T.split(CHUNK), strict=True)
-    return torch.cat([torch.utils.checkpoint.checkpoint(trained_chunk, h, weight_VH, y, use_reentrant=False) for h, y in chunks])
+    return torch.cat(
+        [torch.utils.checkpoint.checkpoint(trained_chunk, h, weight_VH, y, use_reentrant=False) for h, y in chunks]
+    )
 
 
 def trained_chunk(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class Training(Section):
     accumulation: int = Field(2, ge=1)
     warmup: float = Field(0.1, ge=0, lt=1)
     checkpoint_steps: int = Field(20, ge=1)
+    by_example: bool = False
     max_examples: int = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
 
 
@@ -63,8 +64,9 @@ class Residual(Section):
 
 
 class Sft(Training):
-    """Supervised fine-tuning with the prompt masked."""
+    """Supervised fine-tuning with the prompt masked. `by_example` weighs examples equally instead of tokens."""
 
+    accumulation: int = Field(1, ge=1)
     learning_rate: float = Field(5e-4, gt=0, lt=1)
     epochs: float = Field(3.0, gt=0, le=100)
 
@@ -76,8 +78,7 @@ class Align(Training):
     settings: dict[str, Any] = {}
     learning_rate: float = Field(1e-4, gt=0, lt=1)
     epochs: float = Field(2.0, gt=0, le=100)
-    batch_rows: int = Field(4, ge=1, description="preference rows (prompts) in a step")
-    accumulation: int = Field(1, ge=1)
+    accumulation: int = Field(4, ge=1)
 
 
 class Evaluation(Section):
@@ -87,18 +88,19 @@ class Evaluation(Section):
     limit: int = Field(0, ge=0)
     judge_limit: int = Field(8, ge=0)
     instruction_limit: int = Field(40, ge=0)
-    max_new_tokens: int = Field(110, ge=1, le=2048)
-    batch_size: int = Field(16, ge=1)
+    max_new_tokens: int = Field(140, ge=1, le=2048)
+    batch_size: int = Field(32, ge=1)
 
 
 class Recipe(Section):
     """All settings of a build."""
 
     foundation: Foundation = Foundation()
-    house: Sft = Sft(epochs=3.0)
+    house: Sft = Sft(epochs=5.0)
     pretrain: Pretrain = Pretrain()
     residual: Residual = Residual()
-    sft: Sft = Sft(epochs=4.0)
+    sft: Sft = Sft(epochs=4.0, by_example=True)
+    sft_after_dapt: Sft = Sft(epochs=3.0)
     align: Align = Align()
     evaluation: Evaluation = Evaluation()
     seed: int = 0

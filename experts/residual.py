@@ -129,13 +129,17 @@ def check_same_tensors(dapt: Weights, base: Weights, instruct: Weights) -> None:
             )
 
 
-def merged_tensor(name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: VocabularyPlan, scale: float) -> Tensor:
+def merged_tensor(
+    name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: VocabularyPlan, scale: float
+) -> Tensor:
     """One tensor of the sum, fp32."""
     if name.endswith(VOCABULARY_TENSORS) and not (plan.identical and dapt.shape == instruct.shape):
         return merged_rows(name, dapt, base, instruct, plan, scale)
     if not dapt.shape == base.shape == instruct.shape:
-        raise UserError(f"Tensor '{name}' has shapes {tuple(dapt.shape)}, {tuple(base.shape)}, {tuple(instruct.shape)} in the "
-                        "domain, base and instruct model. The residual needs one architecture.")
+        raise UserError(
+            f"Tensor '{name}' has shapes {tuple(dapt.shape)}, {tuple(base.shape)}, {tuple(instruct.shape)} in the "
+            "domain, base and instruct model. The residual needs one architecture."
+        )
     return dapt.float() + scale * (instruct.float() - base.float())
 
 
@@ -144,8 +148,10 @@ def merged_rows(name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: V
     rows = plan.base_rows[: instruct.shape[0]]
     known = (rows >= 0) & (rows < base.shape[0])
     if dapt.shape != base.shape:
-        raise UserError(f"'{name}' has {dapt.shape[0]} rows in the domain model and {base.shape[0]} in the base model. "
-                        "Pretrain without changing the vocabulary.")
+        raise UserError(
+            f"'{name}' has {dapt.shape[0]} rows in the domain model and {base.shape[0]} in the base model. "
+            "Pretrain without changing the vocabulary."
+        )
     result = instruct.float().clone()
     picked = rows[known]
     result[known] = dapt[picked].float() + scale * (instruct[known].float() - base[picked].float())
@@ -156,9 +162,7 @@ def apply(parents: Parents, scale: float, target: Path, dtype: torch.dtype = tor
     """Write `dapt + scale * (instruct - base)` to a folder, shard by shard; finished shards of an earlier try stay."""
     dapt, base, instruct = Weights(parents.dapt), Weights(parents.base), Weights(parents.instruct)
     check_same_tensors(dapt, base, instruct)
-    num_rows = next(
-        (instruct.tensor(name).shape[0] for name in instruct.files if name.endswith(VOCABULARY_TENSORS)), 0
-    )
+    num_rows = next((instruct.tensor(name).shape[0] for name in instruct.files if name.endswith(VOCABULARY_TENSORS)), 0)
     plan = plan_vocabulary(vocabulary(parents.base), vocabulary(parents.instruct), num_rows)
     summary = MergeSummary(only_instruct_tokens=plan.only_instruct)
     target.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from experts.references import row_key, with_references
 LOG = "train_log.jsonl"
 OBJECTIVE_STATE = "objective.json"
 REFERENCES = "references.json"
+COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def prepare(start: Checkpoint, settings: Training, seed: int) -> Trainable:
         config = LoraConfig(
             r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-        model = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            model = get_peft_model(model, config)
     return Trainable(model.train(), load_tokenizer(start.base), device)
 
 
@@ -84,7 +88,7 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
         "activation_checkpointing": False,
         "save_strategy": "steps",
         "save_steps": settings.checkpoint_steps,
-        "save_total_limit": 1,
+        "save_total_limit": 2,  # the older one is complete while the newer one is being written
         "logging_steps": 5,
         "report_to": "none",
         "remove_unused_columns": False,
@@ -105,6 +109,14 @@ class Log(TrainerCallback):  # type: ignore[misc]
             handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
 
+class MarkComplete(TrainerCallback):  # type: ignore[misc]
+    """Writes a file into each checkpoint when all its other files are there."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """The last thing that happens to a checkpoint."""
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
 def checked(loss: Tensor, what: str) -> Tensor:
     """Stop before the optimiser step when a loss is not finite."""
     if not torch.isfinite(loss):
@@ -113,7 +125,10 @@ def checked(loss: Tensor, what: str) -> Tensor:
 
 
 class PackedTrainer(SFTTrainer):  # type: ignore[misc]
-    """SFTTrainer on packed rows: cross-entropy over the targets, normalised over the whole optimiser batch."""
+    """SFTTrainer on packed rows. The mean is over the target tokens of the whole optimiser batch, or, with
+    `by_example`, over examples of their token means: then a label of two tokens weighs as much as a summary."""
+
+    by_example = False
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -121,6 +136,9 @@ class PackedTrainer(SFTTrainer):  # type: ignore[misc]
         """Mean negative log-probability of the targets (nats per token)."""
         with self.compute_loss_context_manager(), autocast(self.args):
             scored = score(model, inputs["batch"])
+        if self.by_example:
+            loss = -(scored.logprobs_S / scored.num_tokens_S).mean()
+            return checked(loss / (self.args.gradient_accumulation_steps if self.model.training else 1), "training")
         count = num_items_in_batch if num_items_in_batch is not None else scored.token_logprobs_T.numel()
         return checked(-scored.token_logprobs_T.sum() / count, "training")
 
@@ -155,10 +173,19 @@ def autocast(args: TrainingArguments) -> Any:
     return torch.autocast(args.device.type, torch.bfloat16, enabled=bool(args.bf16))
 
 
+def last_complete(checkpoints: Path) -> str | None:
+    """The newest checkpoint that was written to its end; later ones, which a kill cut short, are removed."""
+    for folder in checkpoints.glob("checkpoint-*"):
+        if not (folder / COMPLETE).exists():
+            shutil.rmtree(folder)
+    found: str | None = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    return found
+
+
 def fit(trainer: Any, folder: Path) -> dict[str, Any]:
     """Train, going on from the last checkpoint of an interrupted run; returns the final numbers."""
     checkpoints = folder / CHECKPOINTS
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    last = last_complete(checkpoints)
     if last and isinstance(trainer, PreferenceTrainer):
         trainer.objective.restore(json.loads((Path(last) / OBJECTIVE_STATE).read_text()))
     with warnings.catch_warnings():
@@ -189,8 +216,9 @@ def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed:
         train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
         data_collator=to_batch,
         processing_class=ready.tokenizer,
-        callbacks=[Log(folder / LOG)],
+        callbacks=[Log(folder / LOG), MarkComplete()],
     )
+    trainer.by_example = settings.by_example
     metrics = fit(trainer, folder)
     ready.model.save_pretrained(folder)
     return metrics
@@ -218,7 +246,7 @@ def train_preferences(
         train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
         data_collator=to_batch,
         processing_class=ready.tokenizer,
-        callbacks=[Log(folder / LOG)],
+        callbacks=[Log(folder / LOG), MarkComplete()],
     )
     metrics = fit(trainer, folder)
     ready.model.save_pretrained(folder)

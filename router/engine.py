@@ -18,10 +18,10 @@ from domains.example import Message
 from experts.checkpoint import load_base, load_tokenizer
 from experts.device import probe
 from experts.digests import weights_digest
+from experts.embedded import foundation_folder
 from experts.encoding import prompt_ids, template_digest
 from experts.expert import Expert, built_experts
 from experts.foundation import EMBEDDED, model_folder
-from experts.embedded import foundation_folder
 from router.assistant import Piece, Sampling
 
 MAX_CONTEXT = 4096
@@ -54,14 +54,18 @@ class Engine:
         self.check_parents()
         self.tokenizer = load_tokenizer(base)
         if template_digest(self.tokenizer) != first.template:
-            raise UserError("The tokenizer's chat template is not the one the experts were trained with. Build them again.")
+            raise UserError(
+                "The tokenizer's chat template is not the one the experts were trained with. Build them again."
+            )
         self.model = self.with_adapters(load_base(base, self.device.dtype, self.device.score_attention))
 
     def check_parents(self) -> None:
         """Every expert must have been trained over this base."""
         for name, expert in self.experts.items():
             if expert.base_digest != self.base_digest:
-                raise UserError(f"Expert '{name}' was built on another base model. Run 'expertsmith build' for it again.")
+                raise UserError(
+                    f"Expert '{name}' was built on another base model. Run 'expertsmith build' for it again."
+                )
 
     def with_adapters(self, model: Any) -> Any:
         """Wrap the base with one adapter per expert."""

@@ -341,5 +341,3 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """A value from JSON."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-

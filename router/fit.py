@@ -81,7 +81,9 @@ def is_fitted(home: Path, engine: Engine) -> bool:
     values = json.loads(path.read_text())
     if set(values["labels"]) != set(engine.experts):
         return False
-    return bool(values["digest"] == few_shot.from_dict(engine, values).digest() and values["data"] == data_digest(engine))
+    return bool(
+        values["digest"] == few_shot.from_dict(engine, values).digest() and values["data"] == data_digest(engine)
+    )
 
 
 def load_router(home: Path, strategy: str | None = None, engine: Engine | None = None) -> Router:
@@ -95,8 +97,8 @@ def load_router(home: Path, strategy: str | None = None, engine: Engine | None =
         raise unknown_name("routing strategy", name, [*STRATEGIES, "fixed"])
     engine = engine or Engine(home)
     if not is_fitted(home, engine):
-        raise UserError(f"The router in '{home}' was not fitted on the experts that are there. Run 'expertsmith build' again.")
+        raise UserError(
+            f"The router in '{home}' was not fitted on the experts that are there. Run 'expertsmith build' again."
+        )
     values = json.loads((home / FILE).read_text())
     return Router(few_shot.from_dict(engine, values), name, values["threshold"])
-
-

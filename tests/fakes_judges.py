@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import json
 import sys
 import threading
@@ -81,7 +82,7 @@ def textstat() -> ModuleType:
     """textstat 0.7.3; it imports `pkg_resources`, which setuptools no longer has, to open its word lists only."""
     root = Path(next(iter(importlib.util.find_spec("textstat").submodule_search_locations)))  # type: ignore
     stand_in = ModuleType("pkg_resources")
-    stand_in.resource_stream = lambda _, path: (root / path).open("rb")  # type: ignore[attr-defined]
+    stand_in.resource_stream = lambda _, path: io.BytesIO((root / path).read_bytes())  # type: ignore[attr-defined]
     before = sys.modules.get("pkg_resources")
     sys.modules["pkg_resources"] = stand_in
     try:

@@ -19,7 +19,9 @@ Handler = Callable[[argparse.Namespace], int]
 
 def parser() -> argparse.ArgumentParser:
     """All verbs and their options."""
-    top = argparse.ArgumentParser(prog="expertsmith", description="Build domain-specialist language models and prove whether they are better.")
+    top = argparse.ArgumentParser(
+        prog="expertsmith", description="Build domain-specialist language models and prove whether they are better."
+    )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_building(verbs)
     add_judging(verbs)
@@ -38,12 +40,30 @@ def verb(verbs: Any, name: str, handler: Handler, about: str, example: str) -> a
 
 def add_building(verbs: Any) -> None:
     """Verbs that make things."""
-    verb(verbs, "list", commands.show_list, "Domains, experts, objectives, judges, strategies, recipes.", "expertsmith list")
-    build = verb(verbs, "build", commands.build, "Build the experts of domains; run again to go on.", "expertsmith build mortgage caregiving")
+    verb(
+        verbs,
+        "list",
+        commands.show_list,
+        "Domains, experts, objectives, judges, strategies, recipes.",
+        "expertsmith list",
+    )
+    build = verb(
+        verbs,
+        "build",
+        commands.build,
+        "Build the experts of domains; run again to go on.",
+        "expertsmith build mortgage caregiving",
+    )
     build.add_argument("domains", nargs="+", metavar="DOMAIN", help="shipped name, or a folder with a domain.toml")
     add_recipe(build)
     build.add_argument("--dry-run", action="store_true", help="print the stages and whether they are done")
-    check = verb(verbs, "validate", commands.validate, "Check a domain or a JSONL file row by row.", "expertsmith validate mortgage")
+    check = verb(
+        verbs,
+        "validate",
+        commands.validate,
+        "Check a domain or a JSONL file row by row.",
+        "expertsmith validate mortgage",
+    )
     check.add_argument("target", metavar="DOMAIN_OR_FILE")
     verb(verbs, "doctor", commands.doctor, "Versions, device, security floor, models.", "expertsmith doctor")
 
@@ -52,31 +72,57 @@ def add_recipe(made: argparse.ArgumentParser) -> None:
     """Options that choose a recipe."""
     made.add_argument("--recipe", help="shipped recipe or TOML file")
     made.add_argument("--seed", type=int, help="seed of everything random")
-    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="e.g. pretrain.epochs=1")
+    made.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="e.g. pretrain.epochs=1"
+    )
 
 
 def add_judging(verbs: Any) -> None:
     """Verbs that measure."""
-    judge = verb(verbs, "evaluate", commands.evaluate, "Measure every arm of domains and write reports.", "expertsmith evaluate mortgage --out reports")
+    judge = verb(
+        verbs,
+        "evaluate",
+        commands.evaluate,
+        "Measure every arm of domains and write reports.",
+        "expertsmith evaluate mortgage --out reports",
+    )
     judge.add_argument("domains", nargs="+", metavar="DOMAIN")
     add_recipe(judge)
     judge.add_argument("--experts", default="", help="arms, comma-separated (all)")
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
     judge.add_argument("--limit", type=int, help="at most this many rows of each kind")
-    score = verb(verbs, "score", commands.score, "Judge rows {question, answer, reference?} of a file.", "expertsmith score answers.jsonl --judges bertscore,empathy --out scored.jsonl")
+    score = verb(
+        verbs,
+        "score",
+        commands.score,
+        "Judge rows {question, answer, reference?} of a file.",
+        "expertsmith score answers.jsonl --judges bertscore,empathy --out scored.jsonl",
+    )
     score.add_argument("file", type=Path, metavar="FILE.jsonl")
     score.add_argument("--judges", required=True, help="judges, comma-separated")
     score.add_argument("--out", type=Path, required=True)
     score.add_argument("--domain", help="for judges with domain rules (safety)")
-    compare = verb(verbs, "compare", commands.compare, "Paired comparison of two reports of a domain.", "expertsmith compare before/mortgage after/mortgage")
+    compare = verb(
+        verbs,
+        "compare",
+        commands.compare,
+        "Paired comparison of two reports of a domain.",
+        "expertsmith compare before/mortgage after/mortgage",
+    )
     compare.add_argument("first", type=Path, metavar="REPORT_A")
     compare.add_argument("second", type=Path, metavar="REPORT_B")
 
 
 def add_using(verbs: Any) -> None:
     """Verbs that use experts."""
-    route = verb(verbs, "route", commands.route, "Which expert a request goes to.", 'expertsmith route "My escrow payment went up" --json')
+    route = verb(
+        verbs,
+        "route",
+        commands.route,
+        "Which expert a request goes to.",
+        'expertsmith route "My escrow payment went up" --json',
+    )
     ask = verb(verbs, "ask", commands.ask, "Route a request, then answer it.", 'expertsmith ask "Mom will not bathe"')
     for made in (route, ask):
         made.add_argument("text", metavar="TEXT")

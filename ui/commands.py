@@ -227,7 +227,7 @@ def compare(options: Options) -> int:
 def request_text(options: Options) -> str:
     """The request, not blank."""
     if not options.text.strip():
-        raise UserError("The request is empty. Write it in quotes: expertsmith ask \"My payment went up\".")
+        raise UserError('The request is empty. Write it in quotes: expertsmith ask "My payment went up".')
     return str(options.text)
 
 
@@ -271,7 +271,9 @@ def serve(options: Options) -> int:
 
     key = os.environ.get(options.api_key_env) if options.api_key_env else None
     if options.api_key_env and not key:
-        raise UserError(f"The environment variable {options.api_key_env} is not set. Set it to the key, or leave the option out.")
+        raise UserError(
+            f"The environment variable {options.api_key_env} is not set. Set it to the key, or leave the option out."
+        )
     check_bind(options.host, key)
     assistant = LocalAssistant.load(options.home, options.strategy)
     say(f"Serving {', '.join(assistant.experts)} on http://{options.host}:{options.port}/v1")
@@ -293,5 +295,5 @@ def chat(options: Options) -> int:
 EXAMPLES = (
     "My escrow payment went up by $180 a month. What can I do?",
     "My mother refuses to bathe and gets angry when I insist.",
-    "Which label fits: application, closing, escrow, payment, hardship, refinance? \"The new servicer says my June check never came.\"",
+    'Which label fits: application, closing, escrow, payment, hardship, refinance? "The new servicer says my June check never came."',
 )

@@ -68,4 +68,6 @@ def expert_finding(home: Path) -> Finding:
     from experts.expert import built_experts
 
     found = built_experts(home) if home.is_dir() else {}
-    return Finding("experts", True, ", ".join(found) or f"none in '{home}' yet; run 'expertsmith build mortgage caregiving'")
+    return Finding(
+        "experts", True, ", ".join(found) or f"none in '{home}' yet; run 'expertsmith build mortgage caregiving'"
+    )

@@ -45,6 +45,7 @@ from ui.schema import (
 
 MAX_IN_FLIGHT = 16
 BODY_SECONDS = 20
+CLOSING_SECONDS = 5
 OPEN_PATH = "/health"
 ENDED = Piece("", "stop")
 log = logging.getLogger(__name__)
@@ -79,7 +80,15 @@ def serve(
     """Serve until interrupted."""
     check_bind(host, api_key)
     app = create_app(assistant, api_key, notices)
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=CLOSING_SECONDS,
+    )
 
 
 def create_app(assistant: Assistant, api_key: str | None = None, notices: Mapping[str, str] | None = None) -> FastAPI:

@@ -28,7 +28,9 @@ class Objective:
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B, in nats."""
         margins_BK = self.beta * batch.margins_BK
-        losses_BK = -(1 - self.label_smoothing) * logsigmoid(margins_BK) - self.label_smoothing * logsigmoid(-margins_BK)
+        losses_BK = -(1 - self.label_smoothing) * logsigmoid(margins_BK) - self.label_smoothing * logsigmoid(
+            -margins_BK
+        )
         present_BK = batch.present_BC[:, 1:]
         return torch.where(present_BK, losses_BK, 0.0).sum(1) / present_BK.sum(1)
 

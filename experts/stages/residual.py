@@ -84,14 +84,18 @@ def verify(merged: Checkpoint, base: Checkpoint, require_stop: bool = True) -> d
     rendered = render_prompt(tokenizer, [Message("user", "Hello")])
     broken = list(residual.special_tokens(tokenizer))
     if "Hello" not in rendered or broken:
-        raise UserError(f"The merged tokenizer does not work (template: {rendered!r}; broken special tokens: {broken}).")
+        raise UserError(
+            f"The merged tokenizer does not work (template: {rendered!r}; broken special tokens: {broken})."
+        )
     model = load(merged, device.dtype, device.score_attention).to(device.name)
     prompts = [[Message("user", text)] for text in residual.probe_prompts()]
     answers = generate(model, tokenizer, prompts, PROBE_TOKENS)
     stopped = sum(answer.finished for answer in answers)
     if require_stop and stopped == 0:
-        raise UserError("The merged model never stops on the probe questions. Raise residual.scale or train the instruct "
-                        "model longer; a base model without an instruct sibling cannot be merged.")
+        raise UserError(
+            "The merged model never stops on the probe questions. Raise residual.scale or train the instruct "
+            "model longer; a base model without an instruct sibling cannot be merged."
+        )
     return {
         "template": template_digest(tokenizer),
         "special_tokens_ok": True,

@@ -117,7 +117,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Said:
-    """One sentence of the answer: what is left without stock phrases, and how many words of the question it takes up."""
+    """One sentence of the answer: what is left without stock phrases, and how many of the question's words it has."""
 
     text: str
     rest: str

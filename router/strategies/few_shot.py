@@ -111,7 +111,10 @@ def expand(model: Any, size: int) -> tuple[NDArray[np.float64], NDArray[np.float
     weights, bias = np.zeros((size, size)), np.full(size, -1e3)
     coefficients, intercepts = model.coef_, model.intercept_
     if len(model.classes_) == 2:
-        coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.hstack([-intercepts, intercepts]) / 2
+        coefficients, intercepts = (
+            np.vstack([-coefficients, coefficients]) / 2,
+            np.hstack([-intercepts, intercepts]) / 2,
+        )
     for row, label in enumerate(model.classes_):
         weights[label], bias[label] = coefficients[row], intercepts[row]
     return weights, bias

@@ -54,8 +54,10 @@ class Running:
 @contextmanager
 def running(assistant: ScriptedAssistant, key: str | None = None) -> Iterator[Running]:
     app = create_app(assistant, key, NOTICES)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run)
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=5)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
@@ -306,7 +308,7 @@ def test_one_request_too_many_is_told_to_wait() -> None:
     """The assistant is held, so 16 requests wait; the next is refused at once, and /health still answers."""
     with running(ScriptedAssistant()) as busy:
         with busy.assistant.speaking:
-            threads = [threading.Thread(target=busy.chat) for _ in range(MAX_IN_FLIGHT)]
+            threads = [threading.Thread(target=busy.chat, daemon=True) for _ in range(MAX_IN_FLIGHT)]
             for thread in threads:
                 thread.start()
             wait_for(lambda: len(busy.assistant.asked) == MAX_IN_FLIGHT)

@@ -1,0 +1,45 @@
+"""Folders that are costly to make and that no test changes: the fake foundation and one finished build over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experts.build import Build, run_build
+from tests.fakes import byte_tokenizer, tiny_build, tiny_model, write_base
+
+TRAINED = (
+    "sft.learning_rate=0.02",
+    "pretrain.learning_rate=0.02",
+    "house.learning_rate=0.02",
+    "align.learning_rate=0.02",
+)
+EPOCHS = ("sft.epochs=3", "pretrain.epochs=3", "house.epochs=3", "align.epochs=3")
+
+
+@pytest.fixture(scope="session")
+def model() -> Any:
+    """The fake foundation in memory (fp32); not to be changed."""
+    return tiny_model().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """The byte tokenizer."""
+    return byte_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fake foundation as a folder."""
+    return write_base(tmp_path_factory.mktemp("foundation") / "base")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A finished build of the small domain, trained hard enough that the experts differ."""
+    build = tiny_build(tmp_path_factory.mktemp("built"), *TRAINED, *EPOCHS)
+    run_build(build, lambda line: None)
+    return build

@@ -1,0 +1,57 @@
+"""Politeness: minimal pairs of requests and answers. Human-rated requests were used outside of the tests."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from judges.scorers.politeness import Judge, politeness
+from judges.verdict import Answered
+
+PAIRS = [
+    ("Could you please send me the form?", "Send me the form."),
+    ("Thanks for the edit! Would you mind adding a source?", "Why didn't you add a source?"),
+    ("Hi! I was wondering if you could take a look at this.", "You need to look at this again."),
+    ("Sorry to trouble you, is there a way to undo it?", "What the hell did you do?"),
+    ("Great question. Perhaps we can look at your letter together.", "You obviously didn't read your letter."),
+    ("I think the date may be wrong, could you check it?", "The date is wrong. Fix it!!"),
+    ("You may want to call your servicer first; I'm happy to help.", "Stop complaining and call your servicer."),
+    ("Would it be possible to clarify the second step?", "Your second step makes no sense."),
+    ("Have you considered asking a neighbor? You're not alone.", "It's your own fault for never asking."),
+]
+
+
+@pytest.mark.parametrize(("polite", "rude"), PAIRS)
+def test_minimal_pairs(polite: str, rude: str):
+    better, worse = Judge()([Answered("Q?", polite), Answered("Q?", rude)])
+    assert better.value is not None
+    assert worse.value is not None
+    assert better.value > 0.5 > worse.value
+
+
+def test_parts_are_the_strategies_that_were_used():
+    strategies = politeness("Thank you! Could you help?").parts["strategies"]
+    assert {"gratitude", "counterfactual_request"} <= strategies.keys()
+    assert "insult" not in strategies
+
+
+def test_the_question_does_not_count():
+    answer = "Ask for the form."
+    rude, polite = Judge()([Answered("You idiot!", answer), Answered("Thank you so much!", answer)])
+    assert rude == polite
+
+
+def test_typographic_apostrophes_do_not_matter():
+    assert politeness("You didn’t even read it.") == politeness("You didn't even read it.")
+
+
+def test_an_empty_answer_is_unscored():
+    assert Judge()([Answered("Q?", " ")])[0].value is None
+
+
+def test_hostile_texts_take_linear_time():
+    start = time.perf_counter()
+    for text in ("you " * 10_000, "a ,,,," * 5000, "!?" * 10_000, "word." * 5000, "x" * 40_000, "-" * 40_000):
+        politeness(text)
+    assert time.perf_counter() - start < 5
