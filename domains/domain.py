@@ -26,9 +26,8 @@ from domains.splits import split_of
 SHIPPED = Path(__file__).parent
 GENERAL = "general"
 TRACKS = ("conversation", "structured")
-DOMAIN_KEYS = frozenset(
-    {"name", "title", "about", "licence", "system_prompt", "labels", "judges", "held_out", "tracks", "notice"}
-)
+LIST_KEYS = frozenset({"labels", "judges", "held_out", "tracks"})
+DOMAIN_KEYS = LIST_KEYS | {"name", "title", "about", "licence", "system_prompt", "notice"}
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "preferences.jsonl": parse_preference,
     "routing.jsonl": parse_utterance,
@@ -69,7 +68,7 @@ class Domain:
         missing = {"name", "title", "about", "licence", "system_prompt"} - settings.keys()
         if missing:
             raise UserError(f"{folder.name}/domain.toml lacks {', '.join(sorted(missing))}. Add the missing keys.")
-        lists = {k: tuple(settings[k]) for k in ("labels", "judges", "held_out", "tracks") if k in settings}
+        lists: dict[str, Any] = {k: tuple(settings[k]) for k in LIST_KEYS if k in settings}
         return cls(folder=folder, **(settings | lists))
 
     @cached_property

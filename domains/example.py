@@ -79,7 +79,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class SafetyRule:
-    """A rule on (question, answer): see `judges/scorers/safety.py`. Patterns are case-insensitive regular expressions."""
+    """A rule on (question, answer): see `judges/scorers/safety.py`. Its patterns are regular expressions, any case."""
 
     id: str
     kind: str

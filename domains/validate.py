@@ -1,16 +1,17 @@
-"""Checks on a domain or a JSONL file: every bad row with its line, field, reason and fix; then what splits would leak."""
+"""Checks on a domain or a JSONL file: every bad row with line, field, reason and fix; then what splits would leak."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from domains.domain import PARSERS, Domain
 from domains.errors import UserError, unknown_name
 from domains.example import SPLITS, Example, Preference
 from domains.near_duplicates import near_duplicates
-from domains.readers import Problem, Reading, read_jsonl
+from domains.readers import Problem, Reading, RowError, parse_object, read_jsonl, rows
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,8 @@ def validate(target: str) -> Validation:
     return validate_domain(Domain.load(target))
 
 
-def guess_parser(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def guess_parser(path: Path) -> Callable[[dict[str, Any]], Any]:
     """The parser for a file with a free name, by the keys of its first row."""
-    from domains.readers import RowError, parse_object, rows
-
     for _, line in rows(path):
         try:
             keys = parse_object(line).keys()
@@ -67,7 +66,7 @@ def validate_domain(domain: Domain) -> Validation:
     return Validation(counts, tuple(problems), tuple(leaks(domain, readings)))
 
 
-def label_problems(domain: Domain, name: str, reading: Reading[object]) -> Iterator[Problem]:
+def label_problems(domain: Domain, name: str, reading: Reading[Any]) -> Iterator[Problem]:
     """Labels that domain.toml does not list."""
     allowed = {"classification.jsonl": set(domain.labels), "routing.jsonl": {*domain.experts, "general"}}.get(name)
     for record, line in zip(reading.records, reading.lines, strict=True):
@@ -77,15 +76,16 @@ def label_problems(domain: Domain, name: str, reading: Reading[object]) -> Itera
             yield Problem(name, line, "label", f"unknown label '{label}'.", str(error))
 
 
-def leaks(domain: Domain, readings: dict[str, Reading[object]]) -> Iterator[str]:
+def leaks(domain: Domain, readings: dict[str, Reading[Any]]) -> Iterator[str]:
     """Near-duplicate texts that lie in different splits."""
     for name, reading in readings.items():
         task = name.removesuffix(".jsonl")
-        texts = {getattr(r, "id"): text_of(r) for r in reading.records if text_of(r)}  # noqa: B009
+        texts = {r.id: text_of(r) for r in reading.records if text_of(r)}
         for pair in near_duplicates(texts):
             a, b = domain.split(pair.first, task), domain.split(pair.second, task)
             if a != b:
-                yield f"{name}: {pair.first} ({a}) and {pair.second} ({b}) share {pair.similarity:.0%} of their shingles."
+                share = f"{pair.similarity:.0%} of their shingles"
+                yield f"{name}: {pair.first} ({a}) and {pair.second} ({b}) share {share}."
 
 
 def text_of(record: object) -> str:

@@ -1,4 +1,4 @@
-"""Answers on disk: one append-only JSONL row per sample, keyed by model, prompt and decoding; a rerun costs what is missing."""
+"""Answers on disk: one append-only JSONL row per sample, keyed by model, prompt and decoding; reruns fill gaps."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from domains.domain import GENERAL, Domain
 from domains.example import Example, Preference
+from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_adapter
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
@@ -137,12 +138,19 @@ def house_stage(build: Build) -> Stage:
     settings = build.recipe.house
     examples = capped(Domain.load(HOUSE).examples("instructions", "train"), settings)
     about = "General instruct model: the foundation after SFT on the house instruction set."
+    record = inputs(build, settings, examples)
 
     def run(folder: Path) -> Mapping[str, Any]:
-        metrics = sft.run(build.base, examples, settings, build.recipe.seed, folder / TRACK_WORK)
+        work = folder / TRACK_WORK
+        metrics = house.shipped_metrics(stage.digest) if build.recipe.foundation.shipped_house else None
+        if metrics is None:
+            metrics = sft.run(build.base, examples, settings, build.recipe.seed, work)
+        else:
+            house.use_shipped(work)
         return finish(build, GENERAL, about, Finish(build.base, examples, metrics), folder)
 
-    return Stage("house/instruct", build.house_folder, inputs(build, settings, examples), run)
+    stage = Stage("house/instruct", build.house_folder, record, run)
+    return stage
 
 
 def pretrain_stage(build: Build) -> Stage:

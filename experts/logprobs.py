@@ -6,6 +6,7 @@ W[y] - softmax(W h) W for each target, computed on the way forward: no logits ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ class FrozenProjection(torch.autograd.Function):
         return torch.cat(values)
 
     @staticmethod
-    def backward(ctx: Any, grad_T: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_T: Tensor) -> Any:
         """Scale the stored gradients."""
         (gradient_TH,) = ctx.saved_tensors
         return grad_T.unsqueeze(1).to(gradient_TH.dtype) * gradient_TH, None, None
@@ -54,8 +55,8 @@ class FrozenProjection(torch.autograd.Function):
 def projected_logprobs(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Tensor:
     """Log-probabilities (T,) in fp32 of the labels under softmax(W h)."""
     if not weight_VH.requires_grad:
-        result: Tensor = FrozenProjection.apply(hidden_TH.to(weight_VH.dtype), weight_VH, labels_T)  # type: ignore[no-untyped-call]
-        return result
+        apply: Callable[..., Tensor] = FrozenProjection.apply
+        return apply(hidden_TH.to(weight_VH.dtype), weight_VH, labels_T)
     chunks = zip(hidden_TH.split(CHUNK), labels_T.split(CHUNK), strict=True)
     return torch.cat(
         [torch.utils.checkpoint.checkpoint(trained_chunk, h, weight_VH, y, use_reentrant=False) for h, y in chunks]
@@ -70,7 +71,7 @@ def trained_chunk(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Ten
 
 def score(model: nn.Module, batch: Batch) -> Scored:
     """Run a causal language model (PEFT-wrapped or not) on a packed batch."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is None:
         raise TypeError(f"{type(model).__name__} has no output embeddings; a causal language model is needed.")
     device, dtype = head.weight.device, head.weight.dtype
@@ -91,6 +92,6 @@ def score(model: nn.Module, batch: Batch) -> Scored:
 
 def decoder(model: nn.Module) -> nn.Module:
     """The model below the vocabulary projection; adapters are layers inside it, so they stay active."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    result: nn.Module = inner.get_decoder() if hasattr(inner, "get_decoder") else inner.model  # type: ignore[operator]
+    inner: Any = getattr(model, "get_base_model", lambda: model)()
+    result: nn.Module = inner.get_decoder() if hasattr(inner, "get_decoder") else inner.model
     return result

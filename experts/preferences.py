@@ -6,7 +6,7 @@ B examples, C candidates; column 0 is the chosen answer; ragged rows by the mask
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -68,7 +68,7 @@ def load_objective(name: str, settings: dict[str, Any]) -> Objective:
     try:
         objective: Objective = plugin.Objective(**settings)
     except TypeError as error:
-        allowed = ", ".join(plugin.Objective.__dataclass_fields__)
+        allowed = ", ".join(field.name for field in fields(plugin.Objective))
         raise UserError(f"Settings {settings} do not fit objective '{name}' ({error}). Allowed: {allowed}.") from None
     return objective
 

@@ -28,6 +28,7 @@ class Foundation(Section):
     instruct: str = "house"
     base_revision: str | None = None
     instruct_revision: str | None = None
+    shipped_house: bool = True
 
 
 class Training(Section):
@@ -50,7 +51,7 @@ class Pretrain(Training):
     """Domain pretraining (DAPT) on the domain's documents; `full` trains all weights."""
 
     method: Literal["lora", "full"] = "lora"  # type: ignore[assignment]
-    epochs: float = Field(3.0, gt=0, le=100)
+    epochs: float = Field(2.0, gt=0, le=100)
     learning_rate: float = Field(4e-4, gt=0, lt=1)
 
 
@@ -78,7 +79,7 @@ class Align(Training):
     settings: dict[str, Any] = {}
     learning_rate: float = Field(1e-4, gt=0, lt=1)
     epochs: float = Field(2.0, gt=0, le=100)
-    accumulation: int = Field(4, ge=1)
+    accumulation: int = Field(2, ge=1)
 
 
 class Evaluation(Section):

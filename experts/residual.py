@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -105,8 +106,8 @@ def plan_vocabulary(base: Mapping[str, int], instruct: Mapping[str, int], num_ro
     missing = sorted(base.keys() - instruct.keys())
     if missing:
         raise UserError(
-            f"The base model has {len(missing)} tokens that the instruct model lacks (such as {missing[0]!r}), so their "
-            "residual is unknown. Use a base/instruct pair with the same tokenizer."
+            f"The base model has {len(missing)} tokens that the instruct model lacks (such as {missing[0]!r}), so "
+            "their residual is unknown. Use a base/instruct pair with the same tokenizer."
         )
     rows = torch.arange(num_rows)
     only = []
@@ -198,9 +199,9 @@ def probe_prompts() -> Sequence[str]:
     return ("Name one fruit.", "What color is the sky on a clear day?", "Say hello.", "How many days are in a week?")
 
 
-def special_tokens(tokenizer: object) -> Iterator[str]:
+def special_tokens(tokenizer: Any) -> Iterator[str]:
     """Special tokens that do not survive encoding and decoding: there should be none."""
     for token in sorted(set(getattr(tokenizer, "all_special_tokens", []))):
-        ids = tokenizer.encode(token, add_special_tokens=False)  # type: ignore[attr-defined]
-        if len(ids) != 1 or tokenizer.decode(ids) != token:  # type: ignore[attr-defined]
+        ids = tokenizer.encode(token, add_special_tokens=False)
+        if len(ids) != 1 or tokenizer.decode(ids) != token:
             yield token

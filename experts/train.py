@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -97,7 +97,7 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
     }
 
 
-class Log(TrainerCallback):  # type: ignore[misc]
+class Log(TrainerCallback):
     """Appends every log line to a JSONL file and stops at a loss that is not a number."""
 
     def __init__(self, path: Path) -> None:
@@ -109,7 +109,7 @@ class Log(TrainerCallback):  # type: ignore[misc]
             handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
 
-class MarkComplete(TrainerCallback):  # type: ignore[misc]
+class MarkComplete(TrainerCallback):
     """Writes a file into each checkpoint when all its other files are there."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -143,11 +143,11 @@ class PackedTrainer(SFTTrainer):  # type: ignore[misc]
         return checked(-scored.token_logprobs_T.sum() / count, "training")
 
 
-class PreferenceTrainer(Trainer):  # type: ignore[misc]
+class PreferenceTrainer(Trainer):
     """Any objective on rows of one chosen and k >= 1 rejected answers, the prompt computed once per row."""
 
     def __init__(self, *args: Any, objective: Objective, **options: Any) -> None:
-        self.objective = objective
+        self.preference_objective = objective
         super().__init__(*args, **options)
         self.model_accepts_loss_kwargs = False
 
@@ -159,13 +159,13 @@ class PreferenceTrainer(Trainer):  # type: ignore[misc]
             scored = score(model, inputs["batch"])
         batch = preference_batch(scored, inputs["rows"])
         if model.training:
-            self.objective.observe(batch)
-        return checked(self.objective(batch).mean(), "preference")
+            self.preference_objective.observe(batch)
+        return checked(self.preference_objective(batch).mean(), "preference")
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         super()._save_checkpoint(*args, **options)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        (folder / OBJECTIVE_STATE).write_text(json.dumps(self.objective.state()))
+        folder = Path(cast(str, self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        (folder / OBJECTIVE_STATE).write_text(json.dumps(self.preference_objective.state()))
 
 
 def autocast(args: TrainingArguments) -> Any:
@@ -187,7 +187,7 @@ def fit(trainer: Any, folder: Path) -> dict[str, Any]:
     checkpoints = folder / CHECKPOINTS
     last = last_complete(checkpoints)
     if last and isinstance(trainer, PreferenceTrainer):
-        trainer.objective.restore(json.loads((Path(last) / OBJECTIVE_STATE).read_text()))
+        trainer.preference_objective.restore(json.loads((Path(last) / OBJECTIVE_STATE).read_text()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = trainer.train(resume_from_checkpoint=last)

@@ -316,7 +316,8 @@ def notes(run: Evaluation) -> list[str]:
     if "general" in run.llm_judge_name:
         found.append(
             "The LLM judge here is the 135M general model itself. It is a weak judge: its numbers show that the path "
-            "works and decide nothing. Set OPENAI_BASE_URL, OPENAI_API_KEY and EXPERTSMITH_JUDGE_MODEL for a strong one."
+            "works and decide nothing. For a strong one, set OPENAI_BASE_URL, OPENAI_API_KEY and "
+            "EXPERTSMITH_JUDGE_MODEL."
         )
     return found
 

@@ -59,7 +59,7 @@ def fit_router(home: Path, engine: Engine | None = None) -> dict[str, Any]:
 
 def data_digest(engine: Engine) -> str:
     """The digest of everything a fit depends on besides the model."""
-    return digest_of([repr(row) for split in ("train", "dev") for row in requests(engine, split)])  # type: ignore[arg-type]
+    return digest_of([repr(row) for split in ("train", "dev") for row in requests(engine, split)])
 
 
 def f1_at(threshold: float, scored: Sequence[dict[str, float]], labels: Sequence[str], names: Sequence[str]) -> float:

@@ -45,7 +45,14 @@ class PrefixCache:
                 logits_to_keep=target.nonzero().squeeze(1).to(self.model.device),
             ).logits
         finally:
-            self.cache.crop(size)
+            self.restore()
         tokens = batch.labels_RL[0][target].to(self.model.device).unsqueeze(1)
         values = logits[0].float().log_softmax(-1).gather(1, tokens).squeeze(1)
-        return values.new_zeros(len(labels)).index_add(0, batch.sequence_RL[0][target].to(values.device), values)
+        sums: Tensor = values.new_zeros(len(labels))
+        return sums.index_add(0, batch.sequence_RL[0][target].to(values.device), values)
+
+    def restore(self) -> None:
+        """Drop from the cache what came after the prefix."""
+        extra = self.cache.get_seq_length() - len(self.prefix)
+        if extra > 0:
+            self.cache.crop(-extra)

@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 from experts.build import Build, run_build
-from tests.fakes import byte_tokenizer, tiny_build, tiny_model, write_base
-
-TRAINED = (
-    "sft.learning_rate=0.02",
-    "pretrain.learning_rate=0.02",
-    "house.learning_rate=0.02",
-    "align.learning_rate=0.02",
-)
-EPOCHS = ("sft.epochs=3", "pretrain.epochs=3", "house.epochs=3", "align.epochs=3")
+from tests.fakes import byte_tokenizer, tiny_build, tiny_model, trained, write_base
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +32,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """A finished build of the small domain, trained hard enough that the experts differ."""
-    build = tiny_build(tmp_path_factory.mktemp("built"), *TRAINED, *EPOCHS)
+    build = tiny_build(tmp_path_factory.mktemp("built"), *trained(learning_rate=0.02, epochs=3))
     run_build(build, lambda line: None)
     return build

@@ -21,14 +21,7 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-BUILD_SETTINGS = (
-    "house.row_tokens=128",
-    "sft.row_tokens=128",
-    "pretrain.row_tokens=128",
-    "house.max_examples=4",
-    "sft.max_examples=4",
-    "pretrain.max_examples=3",
-)
+TRAINED_STAGES = ("house", "pretrain", "sft", "sft_after_dapt", "align")
 TOPICS = (
     "kettle", "ladder", "window", "bicycle", "lantern", "carpet", "violin", "garden", "pantry", "mirror",
     "hammer", "basket", "ribbon", "candle", "saddle", "anchor", "helmet", "pillow", "bucket", "trumpet",
@@ -93,7 +86,7 @@ def perturbed(model: Any, size: float, seed: int) -> Any:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in sibling.parameters():
-            weight += size * torch.randn(weight.shape, generator=generator)
+            weight.add_(size * torch.randn(weight.shape, generator=generator))
     return sibling
 
 
@@ -173,11 +166,16 @@ def domain_rows(name: str) -> dict[str, list[dict[str, Any]]]:
 
 def tiny_recipe(base: Path, *overrides: str) -> Recipe:
     """The shipped test recipe over the fake foundation."""
-    return load_recipe("tiny", [f"foundation.base={base}", *BUILD_SETTINGS, *overrides])
+    return load_recipe("tiny", [f"foundation.base={base}", *trained(row_tokens=128, max_examples=4), *overrides])
+
+
+def trained(**settings: object) -> list[str]:
+    """Overrides that give every training stage the same settings."""
+    return [f"{stage}.{key}={value}" for stage in TRAINED_STAGES for key, value in settings.items()]
 
 
 def tiny_build(folder: Path, *overrides: str) -> Build:
-    """A build of the small domain over the fake foundation, all in one folder; both are written when they are not there."""
+    """A build of the small domain over the fake foundation, all in one folder; both are written when missing."""
     base, domain = folder / "base", folder / "toy"
     if not base.exists():
         write_base(base)

@@ -145,7 +145,7 @@ class Page:
         }
 
 
-def launch(  # noqa: PLR0913
+def launch(
     assistant: Assistant,
     host: str = "127.0.0.1",
     port: int = 7860,

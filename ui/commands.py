@@ -295,5 +295,6 @@ def chat(options: Options) -> int:
 EXAMPLES = (
     "My escrow payment went up by $180 a month. What can I do?",
     "My mother refuses to bathe and gets angry when I insist.",
-    'Which label fits: application, closing, escrow, payment, hardship, refinance? "The new servicer says my June check never came."',
+    "Which label fits: application, closing, escrow, payment, hardship, refinance? "
+    '"The new servicer says my June check never came."',
 )

@@ -30,7 +30,7 @@ def test_document_targets_are_every_next_token():
 
 
 def test_a_long_document_is_cut_and_nothing_but_the_cuts_is_lost():
-    """10 tokens in pieces of 4: 4 + 4 + 2, so 3 + 3 + 1 targets; a piece of one token has no target and is no segment."""
+    """10 tokens in pieces of 4: 4 + 4 + 2, so 3 + 3 + 1 targets; a piece of one token has no target: no segment."""
     assert [s.labels for s in document_segments(list(range(10)), 4)] == [(1, 2, 3), (5, 6, 7), (9,)]
     assert len(document_segments(list(range(9)), 4)) == 2
 

@@ -1,0 +1,196 @@
+"""The whole build on the fake foundation: reuse, reruns, and SIGKILL in several stages with the same tensors at the end."""
+
+import hashlib
+import json
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from domains.errors import UserError
+from domains.example import Message
+from experts.build import Build, run_build, stage_names
+from experts.checkpoint import load, read_adapter
+from experts.journal import RECORD
+from experts.recipe import load_recipe
+from experts.train import COMPLETE
+from tests.fakes import tiny_build, tiny_recipe, trained
+
+STAGES = ["house/instruct", *(f"toy/{n}" for n in ("pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt"))]
+KILL_SETTINGS = trained(checkpoint_steps=1, epochs=4, learning_rate=0.02)
+SECONDS = 120.0
+
+
+def run_quietly(folder: str) -> None:
+    """The body of a build process."""
+    torch.set_num_threads(1)
+    run_build(tiny_build(Path(folder), *KILL_SETTINGS), lambda line: None)
+
+
+def processes():
+    """A server process that has imported the build: each run is a fork of it, so it starts at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.experts.test_build"])
+    return context
+
+
+def weights(home: Path) -> dict[str, str]:
+    """Digest of each final adapter's bytes, by stage."""
+    files = sorted(home.glob("*/*/adapter_model.safetensors"))
+    return {str(p.parent.relative_to(home)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_stages_in_order_and_recorded(built):
+    lines = []
+    records = run_build(built, lines.append)
+    assert [record["stage"] for record in records] == STAGES == stage_names(built)
+    assert lines[0] == "[1/7] house/instruct: already done"
+    saved = json.loads((built.folder / "recipe.json").read_text())
+    assert saved == built.recipe.model_dump(mode="json")
+
+
+def test_a_second_run_reuses_everything(built):
+    before = {p: p.stat().st_mtime_ns for p in built.home.rglob("*.safetensors")}
+    assert all(record["reused"] for record in run_build(built, lambda line: None))
+    assert {p: p.stat().st_mtime_ns for p in built.home.rglob("*.safetensors")} == before
+    assert len(before) == 7
+
+
+def test_nothing_but_results_is_left(built):
+    assert not [p for p in built.home.rglob("*") if p.name.startswith(".") or p.name in ("track", "checkpoints")]
+
+
+def test_every_arm_is_a_different_model(built):
+    """Logits of one prompt differ between every two arms."""
+    ids = torch.arange(30).unsqueeze(0)
+    with torch.no_grad():
+        logits = {n: load(c, torch.float32, "sdpa")(input_ids=ids).logits for n, c in built.arms().items()}
+    names = list(logits)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    assert {"foundation", "instruct", "dapt", "dapt_residual", "conversation", "structured"} <= set(names)
+    assert [p for p in pairs if torch.allclose(logits[p[0]], logits[p[1]], atol=1e-3)] == []
+
+
+def test_a_track_contains_the_model_it_started_from(built):
+    """conversation = dapt + residual + its own: rank 2 + 2 + 2, and the first four factors are the parent's."""
+    parent, child = read_adapter(built.folder / "residual"), read_adapter(built.folder / "conversation")
+    name = sorted(child)[0]
+    assert (parent[name].down.shape[0], child[name].down.shape[0]) == (4, 6)
+    assert torch.equal(child[name].down[:4], parent[name].down)
+    assert torch.equal(child[name].up[:, :4], parent[name].up)
+
+
+@pytest.mark.parametrize(
+    ("override", "again"),
+    [
+        ("align.settings.beta=0.4", {"toy/conversation", "toy/multi_task"}),
+        ("sft.rank=3", {"toy/structured", "toy/multi_task"}),
+        ("residual.sweep=[0.0]", set()),
+        ("align.checkpoint_steps=7", set()),
+        ("evaluation.limit=2", set()),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(built, override, again):
+    """Only asked, not run: a stage is not done when its inputs changed; those after it wait for its new result."""
+    recipe = tiny_recipe(built.base.base, *trained(learning_rate=0.02, epochs=3), override)
+    todo = {stage.name for stage in Build(built.domain, recipe, built.home).stages() if not stage.done}
+    assert todo == again - ({"toy/multi_task"} if "sft" in override else set())
+
+
+def test_changed_data_reruns_the_stage(tmp_path):
+    build = tiny_build(tmp_path)
+    first = [stage.digest for stage in build.stages() if stage.name == "toy/pretrain"]
+    document = build.domain.folder / "documents" / "things.md"
+    document.write_text(document.read_text().replace("has a place", "has a home"))
+    assert [s.digest for s in tiny_build(tmp_path).stages() if s.name == "toy/pretrain"] != first
+
+
+def test_bad_model_folders_are_answered(built, tmp_path):
+    recipe = load_recipe("tiny", [f"foundation.base={tmp_path}"])
+    with pytest.raises(UserError, match="not a model folder"):
+        run_build(Build(built.domain, recipe, tmp_path / "home"), lambda line: None)
+    assert not (tmp_path / "home").exists()
+
+
+def wait_for(found, process) -> None:
+    """Until `found()` is true; the process must not end before."""
+    deadline = time.monotonic() + SECONDS
+    while not found():
+        assert process.is_alive(), f"the build ended (exit code {process.exitcode}) before the moment to kill it"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def kill_when(context, folder: Path, found) -> None:
+    """Start the build and SIGKILL it at a moment."""
+    process = context.Process(target=run_quietly, args=(str(folder),))
+    process.start()
+    wait_for(found, process)
+    process.kill()
+    process.join()
+    assert process.exitcode == -9
+
+
+def finish(context, folder: Path) -> None:
+    """Run the build to its end."""
+    process = context.Process(target=run_quietly, args=(str(folder),))
+    process.start()
+    process.join(SECONDS)
+    assert process.exitcode == 0
+
+
+@pytest.mark.slow
+def test_killed_in_five_moments_and_run_again_gives_the_same_weights(tmp_path):
+    """SIGKILL while the house model trains (after a checkpoint), in the domain pretraining (after two checkpoints), in
+    the residual, in the structured track as soon as its folder appears, and in the preference training after a
+    checkpoint. Then the same command: every adapter is bit-identical to that of a run that nobody disturbed."""
+    context = processes()
+    finish(context, tmp_path / "calm")
+    rough = tmp_path / "rough"
+    moments = [
+        ("house", ".instruct-*/track/checkpoints/checkpoint-*/" + COMPLETE, 1),
+        ("toy", ".pretrain-*/checkpoints/checkpoint-*/" + COMPLETE, 2),
+        ("toy", ".residual-*/adapter_model.safetensors", 1),
+        ("toy", ".structured-*", 1),
+        ("toy", ".conversation-*/track/checkpoints/checkpoint-*/" + COMPLETE, 1),
+    ]
+    for group, pattern, count in moments:
+        kill_when(context, rough, lambda g=group, p=pattern, n=count: len(list((rough / "home" / g).glob(p))) >= n)
+        name = pattern[1:].partition("-*")[0]
+        assert not (rough / "home" / group / name / RECORD).exists()
+    finish(context, rough)
+    expected = weights(tmp_path / "calm" / "home")
+    assert len(expected) == 7
+    assert weights(rough / "home") == expected
+    tensors = load_file(rough / "home" / "toy" / "conversation" / "adapter_model.safetensors")
+    assert any(t.abs().sum() > 0 for n, t in tensors.items() if "lora_B" in n)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(tmp_path):
+    """A kill while a checkpoint is written leaves its folder without the mark: the newest whole one is used."""
+    context = processes()
+    finish(context, tmp_path / "calm")
+    rough = tmp_path / "rough"
+    pattern = ".conversation-*/track/checkpoints/checkpoint-*/" + COMPLETE
+    kill_when(context, rough, lambda: len(list((rough / "home" / "toy").glob(pattern))) >= 1)
+    (mark,) = list((rough / "home" / "toy").glob(pattern))[:1]
+    cut = mark.parent.with_name("checkpoint-900")
+    cut.mkdir()
+    (cut / "trainer_state.json").write_text('{"best')
+    finish(context, rough)
+    assert weights(rough / "home") == weights(tmp_path / "calm" / "home")
+
+
+def test_the_general_model_answers_a_prompt(built):
+    """The whole chain holds: a prompt through the tokenizer of the expert and the merged model."""
+    from experts.generate import generate
+
+    from experts.checkpoint import load_tokenizer
+
+    model = load(built.instruct, torch.float32, "sdpa")
+    (answer,) = generate(model, load_tokenizer(built.house_folder), [[Message("user", "Hello?")]], 5)
+    assert answer.num_tokens > 0

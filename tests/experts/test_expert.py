@@ -1,0 +1,60 @@
+"""An expert's folder: card, tokenizer, model card; found by name, wrong names answered."""
+
+import json
+
+import pytest
+
+from domains.errors import UserError
+from experts.checkpoint import CONFIG, load_tokenizer
+from experts.digests import weights_digest
+from experts.encoding import template_digest
+from experts.expert import CARD, built_experts, find_expert, read_expert
+
+NAMES = {"general", "toy/conversation", "toy/structured", "toy/multi_task", "toy/sft_after_dapt"}
+
+
+def test_all_experts_of_a_build_are_found(built):
+    assert set(built_experts(built.home)) == NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_card_says_where_the_expert_came_from(built, name):
+    expert = find_expert(built.home, name)
+    assert expert.name == name
+    assert expert.base_digest == weights_digest(built.base.base)
+    assert expert.template == template_digest(load_tokenizer(expert.folder))
+    assert expert.seed == 0
+    assert set(expert.parents) == {"start", "base"}
+    assert len(expert.data["rows"]) == 64
+    assert {"torch", "transformers", "peft", "trl", "python"} <= set(expert.versions)
+    assert expert.metrics["steps"] > 0
+    assert expert.checkpoint(built.base.base).adapter == expert.folder
+
+
+def test_the_folder_is_safe_and_complete(built):
+    folder = find_expert(built.home, "toy/conversation").folder
+    names = {path.name for path in folder.iterdir()}
+    assert {CARD, CONFIG, "README.md", "adapter_model.safetensors", "tokenizer.json", "stage.json"} <= names
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
+    assert "track" not in names
+
+
+def test_the_model_card_has_the_facts_of_the_json(built):
+    expert = find_expert(built.home, "toy/structured")
+    card = (expert.folder / "README.md").read_text()
+    for fact in (expert.name, expert.about, expert.parents["start"][:16], expert.data["rows"][:16], expert.recipe_digest[:16]):
+        assert fact in card
+    assert str(expert.metrics["loss"]) in card
+
+
+def test_a_home_without_experts_and_a_wrong_name(built, tmp_path):
+    with pytest.raises(UserError, match="No experts in"):
+        find_expert(tmp_path, "general")
+    with pytest.raises(UserError, match="Did you mean 'toy/structured'"):
+        find_expert(built.home, "toy/structurd")
+
+
+def test_a_card_with_keys_of_a_later_version_is_read(built, tmp_path):
+    values = json.loads((find_expert(built.home, "general").folder / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(values | {"new_key": 1}))
+    assert read_expert(tmp_path).name == "general"

@@ -1,0 +1,99 @@
+"""From preference rows to tensors: order, raggedness and the objective's registry."""
+
+import pytest
+import torch
+
+from domains.errors import UserError
+from domains.example import Message, Preference
+from experts.encoding import completion_ids, prompt_ids
+from experts.logprobs import Scored, score
+from experts.preferences import (
+    PreferenceBatch,
+    by_candidate,
+    candidate_logprobs,
+    collate_preferences,
+    encode_preference,
+    load_objective,
+    preference_batch,
+)
+from tests.experts.test_logprobs import alone
+
+ROWS = (
+    Preference("a", (Message("user", "Where?"),), "There.", ("No.", "Who knows about that?")),
+    Preference("b", (Message("user", "And when does it end?"),), "At nine, as always.", ("Never.",)),
+    Preference("c", (Message("system", "Be kind."), Message("user", "Hm?")), "Yes.", ("A", "B", "C")),
+)
+
+
+def expected_sums(model, tokenizer, row):
+    """Each candidate scored by itself, the plain way."""
+    prompt = prompt_ids(tokenizer, row.prompt)
+    return [alone(model, prompt, completion_ids(tokenizer, text)) for text in row.candidates]
+
+
+@pytest.mark.parametrize("row_tokens", [64, 2000])
+def test_a_batch_of_ragged_rows_equals_one_by_one(model, tokenizer, row_tokens):
+    rows = [encode_preference(tokenizer, row) for row in ROWS]
+
+
+    batch = preference_batch(score(model, collate_preferences(rows, row_tokens, 0)), rows)
+    assert batch.present_BC.tolist() == [[True] * 3 + [False], [True] * 2 + [False] * 2, [True] * 4]
+    for i, row in enumerate(ROWS):
+        size = len(row.candidates)
+        assert batch.policy_BC[i, :size].tolist() == pytest.approx(expected_sums(model, tokenizer, row), abs=1e-3)
+        assert batch.num_tokens_BC[i, :size].tolist() == [len(completion_ids(tokenizer, t)) for t in row.candidates]
+        assert batch.policy_BC[i, size:].tolist() == [0.0] * (4 - size)
+
+
+def test_scoring_without_gradients_keeps_the_order_of_rows(model, tokenizer):
+    rows = [encode_preference(tokenizer, row) for row in ROWS]
+    found = [b.policy_BC[0].tolist() for b in candidate_logprobs(model, rows, 512, 0)]
+    for row, sums in zip(ROWS, found, strict=True):
+        assert sums == pytest.approx(expected_sums(model, tokenizer, row), abs=1e-3)
+
+
+def test_references_are_placed_like_the_policy():
+    """Rows of 3 and 2 candidates: sums -1..-5 in order, references of each row in its own columns."""
+    segments = [encoded(3, (-1.0, -2.0, -3.5)), encoded(2, (-4.0, -6.0))]
+    scored = Scored(torch.zeros(0), torch.tensor([-1.0, -2.0, -3.0, -4.0, -5.0]), torch.tensor([1, 2, 3, 4, 5]))
+    batch = preference_batch(scored, segments)
+    assert batch.ratio_BC.tolist() == [[0.0, 0.0, 0.5], [0.0, 1.0, 0.0]]
+    assert batch.margins_BK.tolist() == [[0.0, -0.5], [-1.0, 0.0]]
+    assert batch.num_tokens_BC.tolist() == [[1, 2, 3], [4, 5, 0]]
+
+
+def encoded(num_candidates, reference):
+    from experts.batch import candidates_segment
+    from experts.preferences import EncodedPreference
+
+    return EncodedPreference("x", candidates_segment([1], [[2]] * num_candidates), reference)
+
+
+def test_an_absent_candidate_has_no_ratio():
+    """Whatever stands in a masked cell counts as 0, also when it is not a number."""
+    nan = float("nan")
+    batch = PreferenceBatch(
+        torch.tensor([[-1.0, -2.0, nan]]), torch.tensor([[-1.5, -2.0, nan]]), torch.ones(1, 3), torch.tensor([[True, True, False]])
+    )
+    assert batch.ratio_BC.tolist() == [[0.5, 0.0, 0.0]]
+
+
+def test_by_candidate():
+    assert by_candidate(torch.tensor([1.0, 2.0, 3.0]), [2, 1]).tolist() == [[1.0, 2.0], [3.0, 0.0]]
+
+
+def test_every_candidate_ends_with_the_end_of_turn_token(tokenizer):
+    segment = encode_preference(tokenizer, ROWS[2]).segment
+    last = [max(i for i, n in enumerate(segment.sequence) if n == candidate) for candidate in range(4)]
+    assert [segment.labels[i] for i in last] == [tokenizer.eos_token_id] * 4
+    assert sum(label == tokenizer.eos_token_id for label in segment.labels) == 4
+
+
+def test_unknown_objective_names_the_nearest():
+    with pytest.raises(UserError, match="Did you mean 'dpo'"):
+        load_objective("ddpo", {})
+
+
+def test_unknown_setting_names_the_allowed():
+    with pytest.raises(UserError, match=r"'betta'.* Allowed: beta, label_smoothing\.$"):
+        load_objective("dpo", {"betta": 1})
