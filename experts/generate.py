@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 from domains.example import Message
 from experts.encoding import prompt_ids
@@ -44,20 +45,35 @@ def generate(
 
 
 def generate_batch(model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int) -> list[Generated]:
-    """One left-padded batch."""
-    width = max(map(len, ids))
-    pad, device = tokenizer.pad_token_id, model.device
-    padded = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=device)
+    """One left-padded batch, greedily; a row that has ended leaves the batch, so that long answers go on alone."""
+    width, pad, device = max(map(len, ids)), tokenizer.pad_token_id, model.device
+    tokens = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=device)
-    output = model.generate(
-        input_ids=padded,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        pad_token_id=pad,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return [decoded(tokenizer, row[width:].tolist()) for row in output]
+    answers: list[list[int]] = [[] for _ in ids]
+    active, cache = list(range(len(ids))), DynamicCache()
+    for _ in range(max_new_tokens):
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        output = model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        chosen = output.logits[:, -1].argmax(-1)
+        for place, token in zip(active, chosen.tolist(), strict=True):
+            answers[place].append(token)
+        going = (chosen != tokenizer.eos_token_id).nonzero().squeeze(1)
+        if len(going) == 0:
+            break
+        if len(going) < len(active):
+            active = [active[i] for i in going.tolist()]
+            chosen, mask = chosen[going], mask[going]
+            cache.batch_select_indices(going)
+        tokens = chosen.unsqueeze(1)
+        mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+    return [decoded(tokenizer, row) for row in answers]
 
 
 def decoded(tokenizer: Any, tokens: list[int]) -> Generated:

@@ -187,29 +187,47 @@ def limited(rows: Sequence[Any], limit: int) -> list[Any]:
     return list(rows[:limit] if limit else rows)
 
 
+@dataclass(frozen=True)
+class Held:
+    """The held-out rows of a domain that an arm answers, cut to the recipe's limits."""
+
+    questions: list[Example]
+    labelled: list[Example]
+    summaries: list[Example]
+    house: list[Example]
+    instructions: list[Example]
+
+    @classmethod
+    def of(cls, domain: Domain, settings: Evaluation) -> Held:
+        """The rows of a domain's test split and of the house instructions."""
+        few = settings.instruction_limit
+        return cls(
+            limited(domain.examples("questions", "test"), settings.limit),
+            limited(domain.examples("classification", "test"), settings.label_limit),
+            limited(domain.examples("summarization", "test"), settings.limit),
+            limited(Domain.load(HOUSE).examples("instructions", "test"), few),
+            limited(domain.examples("instructions", "test"), few),
+        )
+
+
 def measure_arm(
     subject: Subject, arm: str, domain: Domain, judges: dict[str, Judge], report: Callable[[str], None]
 ) -> list[Row]:
     """All single-model measurements of an arm on a domain's test data (preferences apart)."""
-    limit = subject.settings.limit
-    prompted = arm.endswith("_prompted")
-    system = domain.system_prompt if prompted else None
-    questions = limited(domain.examples("questions", "test"), limit)
+    held = Held.of(domain, subject.settings)
     report(f"  {arm}: answers")
-    rows = subject.judged(arm, questions, judges, system)
-    if prompted:
-        return rows
-    report(f"  {arm}: text, labels, summaries, instructions")
+    if arm.endswith("_prompted"):
+        return subject.judged(arm, held.questions, judges, domain.system_prompt)
+    together = [*held.questions, *held.summaries, *held.house, *held.instructions]
+    subject.answer([e.prompt for e in together], subject.decoding)
+    report(f"  {arm}: labels, text, checks")
+    rows = subject.judged(arm, held.questions, judges)
     rows += subject.document_nll(arm, domain, "test")
-    rows += subject.classifies(arm, limited(domain.examples("classification", "test"), limit), domain.labels)
-    summaries = limited(domain.examples("summarization", "test"), limit)
+    rows += subject.classifies(arm, held.labelled, domain.labels)
     rows += [
         Row(arm, "summary_bertscore", row.item, row.value, row.parts)
-        for row in subject.judged(arm, summaries, {n: j for n, j in judges.items() if n == "bertscore"})
+        for row in subject.judged(arm, held.summaries, {n: j for n, j in judges.items() if n == "bertscore"})
     ]
-    house = Domain.load(HOUSE).examples("instructions", "test")
-    rows += subject.follows(arm, "instruction_following", limited(house, subject.settings.instruction_limit))
-    rows += subject.follows(
-        arm, "instruction_following_domain", limited(domain.examples("instructions", "test"), limit)
-    )
+    rows += subject.follows(arm, "instruction_following", held.house)
+    rows += subject.follows(arm, "instruction_following_domain", held.instructions)
     return rows

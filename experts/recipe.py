@@ -77,8 +77,8 @@ class Align(Training):
 
     objective: str = "dpo"
     settings: dict[str, Any] = {}
-    learning_rate: float = Field(1e-4, gt=0, lt=1)
-    epochs: float = Field(2.0, gt=0, le=100)
+    learning_rate: float = Field(2e-4, gt=0, lt=1)
+    epochs: float = Field(1.0, gt=0, le=100)
     accumulation: int = Field(2, ge=1)
 
 
@@ -86,11 +86,12 @@ class Evaluation(Section):
     """What the report measures and how much of it; 0 = all rows."""
 
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
-    limit: int = Field(0, ge=0)
-    judge_limit: int = Field(8, ge=0)
-    instruction_limit: int = Field(40, ge=0)
-    max_new_tokens: int = Field(140, ge=1, le=2048)
-    batch_size: int = Field(32, ge=1)
+    limit: int = Field(16, ge=0)
+    label_limit: int = Field(0, ge=0)
+    judge_limit: int = Field(5, ge=0)
+    instruction_limit: int = Field(24, ge=0)
+    max_new_tokens: int = Field(120, ge=1, le=2048)
+    batch_size: int = Field(96, ge=1)
 
 
 class Recipe(Section):
@@ -100,8 +101,8 @@ class Recipe(Section):
     house: Sft = Sft(epochs=5.0)
     pretrain: Pretrain = Pretrain()
     residual: Residual = Residual()
-    sft: Sft = Sft(epochs=4.0, by_example=True)
-    sft_after_dapt: Sft = Sft(epochs=3.0)
+    sft: Sft = Sft(epochs=2.0, learning_rate=8e-4, row_tokens=256, by_example=True)
+    sft_after_dapt: Sft = Sft(epochs=2.0)
     align: Align = Align()
     evaluation: Evaluation = Evaluation()
     seed: int = 0

@@ -47,7 +47,7 @@ class Engine:
     def __init__(self, home: Path) -> None:
         self.experts = servable(home)
         self.device = probe()
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         first = self.experts[GENERAL]
         base = foundation_folder() if first.base == EMBEDDED else model_folder(first.base, None)
         self.base_digest = weights_digest(base)

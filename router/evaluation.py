@@ -237,7 +237,7 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
 
 def end_to_end(run: Evaluation, router: Router) -> list[dict[str, Any]]:
     """BERTScore of answers and accuracy of labels when the right, the chosen or the other expert answers."""
-    asked, labelled = questions(run), limited(run.domain.examples("classification", "test"), 0)
+    asked, labelled = questions(run), limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
     talk, work = f"{run.domain.name}/conversation", f"{run.domain.name}/structured"
     texts = [e.question for e in asked] + [" ".join(m.content for m in e.prompt) for e in labelled]
     chosen = [route.expert for route in router.batch(texts)]

@@ -40,7 +40,7 @@ def recipe_of(options: Options) -> Any:
     if options.seed is not None:
         overrides.append(f"seed={options.seed}")
     if getattr(options, "limit", None) is not None:
-        overrides += [f"evaluation.limit={options.limit}", f"evaluation.instruction_limit={options.limit}"]
+        overrides += [f"evaluation.{name}={options.limit}" for name in ("limit", "label_limit", "instruction_limit")]
     return load_recipe(options.recipe, overrides)
 
 
