@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from domains.domain import GENERAL, TRACKS
 from domains.errors import UserError, unknown_name
 from experts.checkpoint import CONFIG, Checkpoint, load_tokenizer
 from experts.digests import weights_digest
@@ -101,3 +102,8 @@ def find_expert(home: Path, name: str) -> Expert:
     if name not in experts:
         raise unknown_name("expert", name, experts)
     return experts[name]
+
+
+def is_offered(name: str) -> bool:
+    """Whether a built model is one of the experts that people use, and not only an arm of the report."""
+    return name == GENERAL or name.rpartition("/")[2] in TRACKS

@@ -78,7 +78,7 @@ class Subject:
         """Negative log-likelihood (nats) of each held-out document section."""
         tokenizer = self.answer.tokenizer
         rows = []
-        for document in domain.sections(split):
+        for document in limited(domain.sections(split), self.settings.document_limit):
             ids = document_ids(tokenizer, document.text)
             batch = collate(pack(document_segments(ids, ROW_TOKENS), ROW_TOKENS), tokenizer.pad_token_id)
             logprobs = score(self.answer.model, batch).token_logprobs_T

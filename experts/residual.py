@@ -137,11 +137,16 @@ def merged_tensor(
     if name.endswith(VOCABULARY_TENSORS) and not (plan.identical and dapt.shape == instruct.shape):
         return merged_rows(name, dapt, base, instruct, plan, scale)
     if not dapt.shape == base.shape == instruct.shape:
-        raise UserError(
-            f"Tensor '{name}' has shapes {tuple(dapt.shape)}, {tuple(base.shape)}, {tuple(instruct.shape)} in the "
-            "domain, base and instruct model. The residual needs one architecture."
-        )
+        raise different_shapes(name, dapt, base, instruct)
     return dapt.float() + scale * (instruct.float() - base.float())
+
+
+def different_shapes(name: str, dapt: Tensor, base: Tensor, instruct: Tensor) -> UserError:
+    """What to say about models of different sizes."""
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (dapt, base, instruct))
+    return UserError(
+        f"Tensor '{name}' has shapes {shapes} in the domain, base and instruct model. The residual needs one architecture."
+    )
 
 
 def merged_rows(name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: VocabularyPlan, scale: float) -> Tensor:
@@ -153,6 +158,8 @@ def merged_rows(name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: V
             f"'{name}' has {dapt.shape[0]} rows in the domain model and {base.shape[0]} in the base model. "
             "Pretrain without changing the vocabulary."
         )
+    if dapt.shape[1:] != instruct.shape[1:]:
+        raise different_shapes(name, dapt, base, instruct)
     result = instruct.float().clone()
     picked = rows[known]
     result[known] = dapt[picked].float() + scale * (instruct[known].float() - base[picked].float())

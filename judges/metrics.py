@@ -51,6 +51,10 @@ METRICS: dict[str, MetricInfo] = {
         "Preference accuracy", "ranks the better answer first in {} of pairs", True, True
     ),
     "preference_margin": MetricInfo("Preference margin (nats)", "has a preference margin of {} nats"),
+    "reward_accuracy": MetricInfo(
+        "Preference accuracy, by reward", "gives the better answer the higher reward in {} of pairs", True, True
+    ),
+    "reward_margin": MetricInfo("Reward margin (nats)", "has a reward margin of {} nats"),
     "classification_accuracy": MetricInfo("Classification accuracy", "labels {} of items correctly", True, True),
     "classification_macro_f1": MetricInfo("Classification macro-F1", "classifies with macro-F1 {}"),
     "bertscore": MetricInfo("BERTScore, answers", "has BERTScore {} on held-out questions"),

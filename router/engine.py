@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
-from domains.domain import GENERAL, TRACKS
+from domains.domain import GENERAL
 from domains.errors import UserError, unknown_name
 from domains.example import Message
 from experts.checkpoint import load_base, load_tokenizer
@@ -20,7 +20,7 @@ from experts.device import probe
 from experts.digests import weights_digest
 from experts.embedded import foundation_folder
 from experts.encoding import prompt_ids, template_digest
-from experts.expert import Expert, built_experts
+from experts.expert import Expert, built_experts, is_offered
 from experts.foundation import EMBEDDED, model_folder
 from router.assistant import Piece, Sampling
 
@@ -30,7 +30,7 @@ MAX_CONTEXT = 4096
 def servable(home: Path) -> dict[str, Expert]:
     """The experts that are offered: the tracks of each domain and the general model."""
     found = built_experts(home)
-    names = [n for n in found if n == GENERAL or n.rpartition("/")[2] in TRACKS]
+    names = [name for name in found if is_offered(name)]
     if GENERAL not in names:
         raise UserError(f"No experts are built in '{home}'. Run 'expertsmith build mortgage caregiving' first.")
     return {name: found[name] for name in sorted(names, key=lambda n: (n == GENERAL, n))}
@@ -81,10 +81,13 @@ class Engine:
 
     @contextmanager
     def using(self, expert: str) -> Iterator[Any]:
-        """The model as one expert, for this thread alone."""
+        """The model as one expert, for this caller alone. A plain lock: a stream may be read from several threads.
+
+        No weight requires gradients, so nothing here records any.
+        """
         if expert not in self.experts:
             raise unknown_name("expert", expert, self.experts)
-        with self.lock, torch.no_grad():
+        with self.lock:
             self.model.set_adapter(adapter_name(expert), inference_mode=True)
             yield self.model
 

@@ -100,7 +100,8 @@ def arm_stage(run: Evaluation, arm: str) -> Stage:
         rows = measure_arm(subject, arm, run.domain, run.judges, run.report)
         write_rows(folder / ROWS, rows)
         write_json(folder / TEXTS, question_texts(run, subject, arm))
-        scores = {} if arm.endswith("_prompted") else subject.preference_logprobs(run.domain.preferences("test"))
+        preferences = limited(run.domain.preferences("test"), run.build.recipe.evaluation.preference_limit)
+        scores = {} if arm.endswith("_prompted") else subject.preference_logprobs(preferences)
         write_json(folder / PREFERENCES, {k: {"sums": v.sums, "means": v.means} for k, v in scores.items()})
         return {"rows": len(rows)}
 
@@ -237,7 +238,8 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
 
 def end_to_end(run: Evaluation, router: Router) -> list[dict[str, Any]]:
     """BERTScore of answers and accuracy of labels when the right, the chosen or the other expert answers."""
-    asked, labelled = questions(run), limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
+    asked = questions(run)
+    labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
     talk, work = f"{run.domain.name}/conversation", f"{run.domain.name}/structured"
     texts = [e.question for e in asked] + [" ".join(m.content for m in e.prompt) for e in labelled]
     chosen = [route.expert for route in router.batch(texts)]

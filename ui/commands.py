@@ -15,6 +15,7 @@ from domains.domain import Domain, shipped_names
 from domains.errors import UserError
 
 Options = argparse.Namespace
+LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit")
 
 
 def say(text: str) -> None:
@@ -40,20 +41,20 @@ def recipe_of(options: Options) -> Any:
     if options.seed is not None:
         overrides.append(f"seed={options.seed}")
     if getattr(options, "limit", None) is not None:
-        overrides += [f"evaluation.{name}={options.limit}" for name in ("limit", "label_limit", "instruction_limit")]
+        overrides += [f"evaluation.{name}={options.limit}" for name in LIMITS]
     return load_recipe(options.recipe, overrides)
 
 
 def show_list(options: Options) -> int:
     """Everything that can be named."""
     from domains.plugins import plugin_names
-    from experts.expert import built_experts
+    from experts.expert import built_experts, is_offered
     from experts.recipe import recipe_names
 
     experts = built_experts(options.home) if options.home.is_dir() else {}
     found = {
         "domains": list(shipped_names()),
-        "experts": list(experts),
+        "experts": [name for name in experts if is_offered(name)],
         "objectives": list(plugin_names("experts.objectives")),
         "judges": list(plugin_names("judges.scorers")),
         "strategies": list(plugin_names("router.strategies")),

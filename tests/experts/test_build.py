@@ -1,4 +1,4 @@
-"""The whole build on the fake foundation: reuse, reruns, and SIGKILL in several stages with the same tensors at the end."""
+"""The whole build on the fake foundation: reuse, reruns, and SIGKILL in several stages with the same tensors after."""
 
 import hashlib
 import json
@@ -19,7 +19,10 @@ from experts.recipe import load_recipe
 from experts.train import COMPLETE
 from tests.fakes import tiny_build, tiny_recipe, trained
 
-STAGES = ["house/instruct", *(f"toy/{n}" for n in ("pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt"))]
+STAGES = [
+    "house/instruct",
+    *(f"toy/{n}" for n in ("pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt")),
+]
 KILL_SETTINGS = trained(checkpoint_steps=1, epochs=4, learning_rate=0.02)
 SECONDS = 120.0
 
@@ -187,9 +190,8 @@ def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(tmp_path):
 
 def test_the_general_model_answers_a_prompt(built):
     """The whole chain holds: a prompt through the tokenizer of the expert and the merged model."""
-    from experts.generate import generate
-
     from experts.checkpoint import load_tokenizer
+    from experts.generate import generate
 
     model = load(built.instruct, torch.float32, "sdpa")
     (answer,) = generate(model, load_tokenizer(built.house_folder), [[Message("user", "Hello?")]], 5)

@@ -18,6 +18,7 @@ from experts.checkpoint import (
     read_adapter,
     write_adapter,
 )
+from tests.fakes import tiny_model
 
 WIDE = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj", "model.layers.1.self_attn.v_proj")
 NARROW = ("model.layers.1.self_attn.v_proj", "model.layers.0.mlp.gate_proj")
@@ -95,6 +96,11 @@ def test_adding_changes_the_weights_by_the_delta(base, adapters):
         update = adapters[1].get(name.removesuffix(".weight"))
         expected = before.get_parameter(name) + (update.delta() if update else 0)
         assert torch.equal(weight, expected)
+
+
+def test_an_adapter_of_another_model_is_refused(adapters):
+    with pytest.raises(UserError, match=r"as 32 x 32, but the model has 64 x 64 there"):
+        add_adapter(tiny_model(hidden_size=64), {WIDE[0]: adapters[0][WIDE[0]]})
 
 
 def test_the_digest_follows_the_weights(base, adapters, tmp_path):

@@ -7,7 +7,9 @@ from domains.example import Message
 from experts.encoding import prompt_ids
 from experts.generate import Generated, decoded, generate
 
-PROMPTS = [(Message("user", text),) for text in ("A long question about a ladder in a garden?", "B", "Where is it?", "Hm")]
+PROMPTS = [
+    (Message("user", text),) for text in ("A long question about a ladder in a garden?", "B", "Where is it?", "Hm")
+]
 
 
 @torch.no_grad()

@@ -35,7 +35,6 @@ def expected_sums(model, tokenizer, row):
 def test_a_batch_of_ragged_rows_equals_one_by_one(model, tokenizer, row_tokens):
     rows = [encode_preference(tokenizer, row) for row in ROWS]
 
-
     batch = preference_batch(score(model, collate_preferences(rows, row_tokens, 0)), rows)
     assert batch.present_BC.tolist() == [[True] * 3 + [False], [True] * 2 + [False] * 2, [True] * 4]
     for i, row in enumerate(ROWS):
@@ -73,7 +72,10 @@ def test_an_absent_candidate_has_no_ratio():
     """Whatever stands in a masked cell counts as 0, also when it is not a number."""
     nan = float("nan")
     batch = PreferenceBatch(
-        torch.tensor([[-1.0, -2.0, nan]]), torch.tensor([[-1.5, -2.0, nan]]), torch.ones(1, 3), torch.tensor([[True, True, False]])
+        torch.tensor([[-1.0, -2.0, nan]]),
+        torch.tensor([[-1.5, -2.0, nan]]),
+        torch.ones(1, 3),
+        torch.tensor([[True, True, False]]),
     )
     assert batch.ratio_BC.tolist() == [[0.5, 0.0, 0.0]]
 

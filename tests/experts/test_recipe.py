@@ -87,8 +87,8 @@ def test_bad_names_and_files(tmp_path):
     path.write_text("[pretrain\n")
     with pytest.raises(UserError, match="broken.toml is not valid TOML"):
         load_recipe(str(path))
+    path.write_text("[pretrain]\nepochz = 1\n")
     with pytest.raises(UserError, match="no recipe key"):
-        path.write_text("[pretrain]\nepochz = 1\n")
         load_recipe(str(path))
 
 

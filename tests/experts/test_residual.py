@@ -1,4 +1,4 @@
-"""The instruction residual: three routes, the same weights; taken away again; vocabularies by string; bad pairs refused."""
+"""The instruction residual: three routes, the same weights; taken away; vocabularies by string; bad pairs refused."""
 
 import json
 from dataclasses import dataclass
@@ -97,7 +97,8 @@ def test_three_routes_give_the_same_weights(base, adapters, tmp_path):
         found[route] = dict(load(merged, torch.float32, "sdpa").state_dict())
     assert_same(found["identity"], found["weights"])
     assert_same(found["adapters"], found["weights"])
-    assert not torch.allclose(found["weights"]["model.layers.0.self_attn.q_proj.weight"], weights_of(base)["model.layers.0.self_attn.q_proj.weight"])
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.allclose(found["weights"][name], weights_of(base)[name])
 
 
 def test_routes_agree_at_another_scale(base, adapters, tmp_path):

@@ -1,0 +1,108 @@
+"""The command line: what each verb prints, its exit codes, and one clear line for what a user can fix."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ui.cli import main
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error."""
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_list_names_what_is_shipped(capsys, tmp_path):
+    code, out, _ = run(capsys, "list", "--json", "--home", str(tmp_path))
+    found = json.loads(out)
+    assert code == 0
+    assert {"mortgage", "caregiving", "house"} <= set(found["domains"])
+    assert "dpo" in found["objectives"]
+    assert {"bertscore", "llm_judge"} <= set(found["judges"])
+    assert found["experts"] == []
+
+
+def test_validate_a_good_domain(capsys):
+    code, out, _ = run(capsys, "validate", "mortgage", "--json")
+    assert code == 0
+    assert json.loads(out)["ok"] is True
+
+
+def test_validate_a_bad_file_names_line_field_reason_and_fix(capsys, tmp_path):
+    """Line 1 is good, line 2 has no rejected answer, line 3 is not JSON: two problems, exit code 1."""
+    good = {"id": "a", "prompt": [{"role": "user", "content": "Q"}], "chosen": "yes", "rejected": "no"}
+    bad = {**good, "id": "b", "rejected": []}
+    path = tmp_path / "preferences.jsonl"
+    path.write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n{{oops\n")
+    code, out, _ = run(capsys, "validate", str(path))
+    assert code == 1
+    assert "preferences.jsonl:2: rejected:" in out
+    assert "preferences.jsonl:3: row: not JSON" in out
+    assert out.count("Fix:") == 2
+    assert "2 bad rows" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("build", "mortgag"), "Did you mean 'mortgage'?"),
+        (("build", "mortgage", "--recipe", "nothing"), "There is no recipe"),
+        (("build", "mortgage", "--set", "pretrain.epoch=1"), "Did you mean 'epochs'?"),
+        (("build", "mortgage", "--set", "pretrain.epochs=-1"), "pretrain.epochs"),
+        (("build", "mortgage", "--set", "seed"), "--set takes section.key=value"),
+        (("validate", "nowhere.jsonl"), "does not exist"),
+        (("evaluate", "mortgage"), "expertsmith build"),
+        (("route", "hello"), "expertsmith build"),
+        (("ask", "  "), "The request is empty"),
+        (("score", "nowhere.jsonl", "--judges", "readability", "--out", "out.jsonl"), "nowhere.jsonl"),
+        (("compare", "a", "b"), "report.json"),
+    ],
+)
+def test_what_a_user_can_fix_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments, "--home", str(tmp_path / "home"))
+    assert code == 1
+    assert out == ""
+    assert err.startswith("expertsmith: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_wrong_judge_is_named_before_anything_is_read(capsys, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "q", "answer": "a"}\n')
+    code, _, err = run(capsys, "score", str(path), "--judges", "readibility", "--out", str(tmp_path / "out.jsonl"))
+    assert code == 1
+    assert "Did you mean 'readability'?" in err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_score_keeps_the_row_and_adds_verdicts(capsys, tmp_path):
+    path, out_path = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    path.write_text('{"question": "q", "answer": "The cat sat on the mat.", "extra": 7}\n')
+    code, _, _ = run(capsys, "score", str(path), "--judges", "readability,exact", "--out", str(out_path))
+    (row,) = [json.loads(line) for line in out_path.read_text().splitlines()]
+    assert code == 0
+    assert row["extra"] == 7
+    assert set(row["verdicts"]) == {"readability", "exact"}
+    assert set(row["verdicts"]["exact"]) == {"value", "explanation", "parts"}
+    assert row["verdicts"]["exact"]["value"] is None
+
+
+def test_a_dry_run_writes_nothing(capsys, tmp_path):
+    home = tmp_path / "home"
+    code, out, _ = run(capsys, "build", "mortgage", "--dry-run", "--json", "--home", str(home))
+    stages = [row["stage"] for row in json.loads(out)]
+    assert code == 0
+    assert stages[:3] == ["house/instruct", "mortgage/pretrain", "mortgage/residual"]
+    assert not home.exists()
+
+
+def test_wrong_usage_ends_with_2():
+    with pytest.raises(SystemExit) as ended:
+        main(["bake", "mortgage"])
+    assert ended.value.code == 2
