@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class Domain:
         missing = {"name", "title", "about", "licence", "system_prompt"} - settings.keys()
         if missing:
             raise UserError(f"{folder.name}/domain.toml lacks {', '.join(sorted(missing))}. Add the missing keys.")
+        check_settings(folder, settings)
         lists: dict[str, Any] = {k: tuple(settings[k]) for k in LIST_KEYS if k in settings}
         return cls(folder=folder, **(settings | lists))
 
@@ -119,6 +121,20 @@ class Domain:
     def experts(self) -> tuple[str, ...]:
         """The names under which the router and the service know this domain's experts."""
         return tuple(f"{self.name}/{track}" for track in self.tracks)
+
+
+def check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Refuse a setting of the wrong type, and a name that cannot be a folder and the first half of an expert's name."""
+    for key, value in settings.items():
+        if key in LIST_KEYS:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise UserError(f'{folder.name}/domain.toml: {key} must be a list of texts. Write {key} = ["..."].')
+        elif not isinstance(value, str):
+            raise UserError(f'{folder.name}/domain.toml: {key} must be a text. Write {key} = "...".')
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", settings["name"]):
+        raise UserError(
+            f"{folder.name}/domain.toml: the name '{settings['name']}' is not usable. Take letters, digits, - and _."
+        )
 
 
 def shipped_names() -> tuple[str, ...]:

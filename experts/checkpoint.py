@@ -83,7 +83,8 @@ def add_adapter(model: nn.Module, adapter: dict[str, LowRank]) -> None:
         if weight.shape != (update.up.shape[0], update.down.shape[1]):
             raise UserError(
                 f"The adapter changes '{name}' as {update.up.shape[0]} x {update.down.shape[1]}, but the model has "
-                f"{' x '.join(map(str, weight.shape))} there. Use the adapter with the base model that it was trained on."
+                f"{' x '.join(map(str, weight.shape))} there. "
+                "Use the adapter with the base model that it was trained on."
             )
         weight.copy_((weight.float() + update.delta().to(weight.device)).to(weight.dtype))
 

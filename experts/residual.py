@@ -145,7 +145,8 @@ def different_shapes(name: str, dapt: Tensor, base: Tensor, instruct: Tensor) ->
     """What to say about models of different sizes."""
     shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (dapt, base, instruct))
     return UserError(
-        f"Tensor '{name}' has shapes {shapes} in the domain, base and instruct model. The residual needs one architecture."
+        f"Tensor '{name}' has shapes {shapes} in the domain, base and instruct model. "
+        "The residual needs one architecture."
     )
 
 

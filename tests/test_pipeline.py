@@ -42,7 +42,8 @@ def test_every_expert_has_the_documented_files(home):
         names = {path.name for path in (home / expert).iterdir()}
         assert {"adapter_config.json", "adapter_model.safetensors", "expert.json", "README.md"} <= names
         card = json.loads((home / expert / "expert.json").read_text())
-        assert {"base", "base_digest", "parents", "recipe_digest", "data", "template", "seed", "versions"} <= card.keys()
+        facts = {"base", "base_digest", "parents", "recipe_digest", "data", "template", "seed", "versions"}
+        assert facts <= card.keys()
 
 
 def test_route_and_ask_print_their_contract(home):

@@ -67,9 +67,13 @@ def test_a_file_with_problems_is_refused(folder):
     [
         ('labelz = ["a"]', "no domain.toml key 'labelz'. Did you mean 'labels'"),
         ("labels = [", "not valid TOML"),
-        ('labels = "inside"', "labels"),
-        ("labels = [1]", "labels"),
-        ("title = 5", "title"),
+        ('labels = "inside"', "labels must be a list of texts"),
+        ("labels = [1]", "labels must be a list of texts"),
+        ("title = 5", "title must be a text"),
+        ("name = 5", "name must be a text"),
+        ('name = "../up"', "name '../up' is not usable"),
+        ('name = "a/b"', "name 'a/b' is not usable"),
+        ('name = ""', "name '' is not usable"),
     ],
 )
 def test_bad_settings(tmp_path, line, message):

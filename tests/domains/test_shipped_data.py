@@ -90,9 +90,7 @@ def test_the_answers_of_instructions_pass_their_own_checks(name):
     rows = Domain.load(name).records("instructions.jsonl")
     assert len(rows) >= (200 if name == "house" else 20)
     assert [row.id for row in rows if not row.checks] == []
-    verdicts = instructions.Judge()(
-        [Answered(r.id, r.question, r.completion, finished=True, checks=r.checks) for r in rows]
-    )
+    verdicts = instructions.Judge()([Answered(r.question, r.completion, finished=True, checks=r.checks) for r in rows])
     assert {row.id: v.explanation for row, v in zip(rows, verdicts, strict=True) if v.value != 1.0} == {}
 
 
@@ -101,7 +99,7 @@ def test_instructions_are_not_passed_by_any_answer(name):
     """A polite nothing passes (almost) none of the rows: the checks check something."""
     rows = Domain.load(name).records("instructions.jsonl")
     verdicts = instructions.Judge()(
-        [Answered(r.id, r.question, "Thank you for asking me.", finished=True, checks=r.checks) for r in rows]
+        [Answered(r.question, "Thank you for asking me.", finished=True, checks=r.checks) for r in rows]
     )
     assert sum(v.value == 1.0 for v in verdicts) / len(rows) < 0.15
 
@@ -142,5 +140,7 @@ def test_no_request_is_asked_in_two_files():
         domain = Domain.load(name)
         for file_name in FILES:
             texts |= {f"{name}/{file_name}/{row.id}": text_of(row) for row in domain.reading(file_name).records}
-    across = [(p.first, p.second) for p in near_duplicates(texts) if p.first.rpartition("/")[0] != p.second.rpartition("/")[0]]
+    across = [
+        (p.first, p.second) for p in near_duplicates(texts) if p.first.rpartition("/")[0] != p.second.rpartition("/")[0]
+    ]
     assert across == []
