@@ -44,9 +44,23 @@ class Build:
         return self.home / self.domain.name
 
     @property
+    def has_house(self) -> bool:
+        """Whether the instruct sibling is made here, from the house instructions."""
+        return self.recipe.foundation.instruct == HOUSE
+
+    @property
     def house_folder(self) -> Path:
         """Where the general model is."""
         return self.home / HOUSE / "instruct"
+
+    def base_name(self, folder: Path) -> dict[str, str | None]:
+        """How a card names the base model in a folder, so that a service finds it again."""
+        given = self.recipe.foundation
+        if folder == self.base.base:
+            return {"base": given.base, "base_revision": given.base_revision}
+        if folder == self.instruct.base:
+            return {"base": given.instruct, "base_revision": given.instruct_revision}
+        return {"base": str(folder), "base_revision": None}
 
     @cached_property
     def base(self) -> Checkpoint:
@@ -92,8 +106,7 @@ class Build:
 
     def stages(self) -> Iterator[Stage]:
         """The stages in order; each is made when the ones before it are done."""
-        if self.recipe.foundation.instruct == HOUSE:
-            yield house_stage(self)
+        yield house_stage(self) if self.has_house else published_stage(self)
         if self.domain.name != HOUSE:
             yield pretrain_stage(self)
             yield residual_stage(self)
@@ -107,7 +120,7 @@ def stage_names(build: Build) -> list[str]:
     """Names for the running list."""
     tracks = ["pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt"]
     names = [f"{build.domain.name}/{name}" for name in tracks] if build.domain.name != HOUSE else []
-    return (["house/instruct"] if build.recipe.foundation.instruct == HOUSE else []) + names
+    return ["house/instruct", *names]
 
 
 def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
@@ -151,6 +164,18 @@ def house_stage(build: Build) -> Stage:
 
     stage = Stage("house/instruct", build.house_folder, record, run)
     return stage
+
+
+def published_stage(build: Build) -> Stage:
+    """The general model of a published pair: the instruct model as it is."""
+    parent = build.instruct.digest()
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        parts = Finish(build.instruct, (), {"published": True})
+        write_expert(folder, build.instruct.base, card(build, GENERAL, "The published instruct model.", parts))
+        return parts.metrics
+
+    return Stage("house/instruct", build.house_folder, {"instruct": parent}, run)
 
 
 def pretrain_stage(build: Build) -> Stage:
@@ -265,19 +290,23 @@ def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> 
     write_adapter(compose([*parent, (own, 1.0)]), parts.start.base, folder)
     for log in (folder / TRACK_WORK).glob("*.jsonl"):
         shutil.copy(log, folder / log.name)
-    card = {
+    write_expert(folder, parts.start.base, card(build, name, about, parts))
+    discard(folder / TRACK_WORK)
+    return parts.metrics
+
+
+def card(build: Build, name: str, about: str, parts: Finish) -> dict[str, Any]:
+    """What `expert.json` says of a model and its making."""
+    return {
         "name": name,
         "about": about,
-        "base": build.recipe.foundation.base,
+        **build.base_name(parts.start.base),
         "seed": build.recipe.seed,
         "recipe_digest": digest_of(build.recipe.model_dump(mode="json")),
         "parents": {"start": parts.start.digest(), "base": build.base_digest},
         "data": {"rows": digest_of([repr(row) for row in parts.data])},
         "metrics": dict(parts.metrics),
     }
-    write_expert(folder, parts.start.base, card)
-    discard(folder / TRACK_WORK)
-    return parts.metrics
 
 
 def data_digest(domain: Domain) -> str:

@@ -22,7 +22,7 @@ PACKAGES = ("torch", "transformers", "peft", "trl", "safetensors")
 
 @dataclass(frozen=True)
 class Expert:
-    """A built expert and where it came from. `base` is a folder or hub id relative to nothing: it is looked up."""
+    """A built expert and where it came from. `base` is "embedded", a hub id (at `base_revision`) or a folder."""
 
     name: str
     about: str
@@ -36,10 +36,16 @@ class Expert:
     data: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    base_revision: str | None = None
+
+    @property
+    def has_adapter(self) -> bool:
+        """False for the base model as it is."""
+        return (self.folder / CONFIG).exists()
 
     def checkpoint(self, base: Path) -> Checkpoint:
         """The expert over its base model."""
-        return Checkpoint(base, self.folder if (self.folder / CONFIG).exists() else None)
+        return Checkpoint(base, self.folder if self.has_adapter else None)
 
 
 def versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ def servable(home: Path) -> dict[str, Expert]:
     """The experts that are offered: the tracks of each domain and the general model."""
     found = built_experts(home)
     names = [name for name in found if is_offered(name)]
-    if GENERAL not in names:
+    if GENERAL not in names or len(names) == 1 and not found[GENERAL].has_adapter:
         raise UserError(f"No experts are built in '{home}'. Run 'expertsmith build mortgage caregiving' first.")
     return {name: found[name] for name in sorted(names, key=lambda n: (n == GENERAL, n))}
 
@@ -49,7 +49,7 @@ class Engine:
         self.device = probe()
         self.lock = threading.Lock()
         first = self.experts[GENERAL]
-        base = foundation_folder() if first.base == EMBEDDED else model_folder(first.base, None)
+        base = foundation_folder() if first.base == EMBEDDED else model_folder(first.base, first.base_revision)
         self.base_digest = weights_digest(base)
         self.check_parents()
         self.tokenizer = load_tokenizer(base)
@@ -64,18 +64,19 @@ class Engine:
         for name, expert in self.experts.items():
             if expert.base_digest != self.base_digest:
                 raise UserError(
-                    f"Expert '{name}' was built on another base model. Run 'expertsmith build' for it again."
+                    f"Expert '{name}' is over another base model than the general one; one process serves one base. "
+                    "Build it again with the same foundation, with pretrain.method = lora and residual.scale = 1."
                 )
 
     def with_adapters(self, model: Any) -> Any:
         """Wrap the base with one adapter per expert."""
+        first, *others = [name for name, expert in self.experts.items() if expert.has_adapter]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            names = list(self.experts)
             wrapped = PeftModel.from_pretrained(
-                model, self.experts[names[0]].folder, adapter_name=adapter_name(names[0]), autocast_adapter_dtype=False
+                model, self.experts[first].folder, adapter_name=adapter_name(first), autocast_adapter_dtype=False
             )
-            for name in names[1:]:
+            for name in others:
                 wrapped.load_adapter(self.experts[name].folder, adapter_name(name), autocast_adapter_dtype=False)
         return wrapped.to(self.device.name).to(self.device.dtype).eval().requires_grad_(False)
 
@@ -88,8 +89,12 @@ class Engine:
         if expert not in self.experts:
             raise unknown_name("expert", expert, self.experts)
         with self.lock:
-            self.model.set_adapter(adapter_name(expert), inference_mode=True)
-            yield self.model
+            if self.experts[expert].has_adapter:
+                self.model.set_adapter(adapter_name(expert), inference_mode=True)
+                yield self.model
+            else:
+                with self.model.disable_adapter():
+                    yield self.model
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Prompt tokens; a conversation that is too long is refused."""

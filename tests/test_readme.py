@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINKS = sorted(set(re.findall(r"\]\(([^)#]+)\)", README)))
 VERBS = sorted(set(re.findall(r"^expertsmith ([a-z]+)", README, re.MULTILINE)))
-TARGETS = sorted(set(re.findall(r"`?make ([a-z-]+)", README)))
+TARGETS = sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE)))
 
 
 @pytest.mark.parametrize("link", LINKS)
