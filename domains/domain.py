@@ -61,8 +61,8 @@ class Domain:
         folder = find_folder(str(name_or_folder))
         try:
             settings = tomllib.loads((folder / "domain.toml").read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise UserError(f"{folder.name}/domain.toml is not valid TOML: {error}. Correct that line.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{folder.name}/domain.toml is not valid TOML in UTF-8: {error}. Correct it.") from None
         for key in settings:
             if key not in DOMAIN_KEYS:
                 raise unknown_name("domain.toml key", key, DOMAIN_KEYS)

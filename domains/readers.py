@@ -53,7 +53,7 @@ def rows(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(handle, 1):
                 if line.strip():
                     yield number, line
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path} does not exist. Give the path of a JSONL file.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8 and run again.") from None
@@ -243,8 +243,19 @@ def parse_safety_rule(row: dict[str, Any]) -> SafetyRule:
 
 def read_documents(folder: Path) -> tuple[Document, ...]:
     """The sections of every Markdown or text file in a folder; a `## Sources` section is provenance, not text."""
-    files = sorted(p for p in folder.glob("**/*") if p.suffix.lower() in {".md", ".txt"})
-    return tuple(section for path in files for section in sections(path.stem, path.read_text(encoding="utf-8-sig")))
+    files = [p.relative_to(folder) for p in sorted(folder.glob("**/*")) if p.suffix.lower() in {".md", ".txt"}]
+    shown_files = [p for p in files if not any(part.startswith(".") for part in p.parts)]
+    names = [path.with_suffix("").as_posix() for path in shown_files]
+    pairs = zip(names, shown_files, strict=True)
+    return tuple(section for name, path in pairs for section in sections(name, document_text(folder / path)))
+
+
+def document_text(path: Path) -> str:
+    """The text of a document."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8 and run again.") from None
 
 
 def sections(name: str, text: str) -> Iterator[Document]:

@@ -21,11 +21,13 @@ from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
-from experts.journal import Stage, discard, read_record, run_stage, write_text_atomically
+from experts.journal import RECORD, Stage, discard, read_record, run_stage, write_text_atomically
+from experts.preferences import load_objective
 from experts.recipe import Recipe, Training
 from experts.stages import align, pretrain, residual, sft
 
 TRACK_WORK = "track"
+SOURCE = "source.json"
 Report = Callable[[str], None]
 Record = TypeVar("Record")
 
@@ -126,6 +128,9 @@ def stage_names(build: Build) -> list[str]:
 def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     """Run every stage that is not done; `report` gets one line per stage."""
     names = stage_names(build)
+    load_objective(build.recipe.align.objective, build.recipe.align.settings)  # refuse it now, not after an hour
+    _ = build.base_digest, build.instruct.base  # and models that are not there
+    write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
     for number, stage in enumerate(build.stages(), 1):
         reused = stage.done
@@ -195,7 +200,12 @@ def residual_stage(build: Build) -> Stage:
     parents = {"dapt": build.dapt.digest(), "instruct": build.instruct.digest()}
 
     def run(folder: Path) -> Mapping[str, Any]:
-        return residual.run(build.base, build.instruct, build.dapt, settings, folder)
+        metrics = residual.run(build.base, build.instruct, build.dapt, settings, folder)
+        start = residual.result(metrics["route"], build.instruct, folder)
+        about = f"{build.domain.title}: domain pretraining plus the instruction residual."
+        parts = Finish(start, (), metrics)
+        write_expert(folder, start.base, card(build, f"{build.domain.name}/residual", about, parts))
+        return metrics
 
     record = {"settings": settings.model_dump(mode="json", exclude={"sweep"}), "base": build.base_digest, **parents}
     return Stage(f"{build.domain.name}/residual", build.folder / "residual", record, run)
@@ -303,10 +313,30 @@ def card(build: Build, name: str, about: str, parts: Finish) -> dict[str, Any]:
         **build.base_name(parts.start.base),
         "seed": build.recipe.seed,
         "recipe_digest": digest_of(build.recipe.model_dump(mode="json")),
-        "parents": {"start": parts.start.digest(), "base": build.base_digest},
+        "parents": {"start": parts.start.digest(), **parents(build)},
         "data": {"rows": digest_of([repr(row) for row in parts.data])},
         "metrics": dict(parts.metrics),
     }
+
+
+def parents(build: Build) -> dict[str, str]:
+    """The digests of the base model and, where they are made already, of the other two terms of the residual."""
+    found = {"base": build.base_digest}
+    for name, folder, checkpoint in (
+        ("instruct", build.house_folder, build.instruct),
+        ("dapt", build.folder / "pretrain", build.dapt),
+    ):
+        if (folder / RECORD).exists():
+            found[name] = checkpoint.digest()
+    return found
+
+
+def built_domain(home: Path, name: str) -> Domain:
+    """A domain that was built in a home folder, wherever its data lie."""
+    try:
+        return Domain.load(json.loads((home / name / SOURCE).read_text())["domain"])
+    except FileNotFoundError:
+        return Domain.load(name)
 
 
 def data_digest(domain: Domain) -> str:

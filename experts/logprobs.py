@@ -1,6 +1,7 @@
 """Log-probabilities of target tokens: the decoder runs once, the vocabulary projection only where there is a target.
 
-The projection goes chunk by chunk in fp32. With a frozen projection its gradient with respect to the hidden state is
+The projection goes chunk by chunk in the model's format, the
+softmax in fp32. With a frozen projection its gradient with respect to the hidden state is
 W[y] - softmax(W h) W for each target, computed on the way forward: no logits are kept and none are computed twice.
 """
 

@@ -70,6 +70,9 @@ def load_objective(name: str, settings: dict[str, Any]) -> Objective:
     except TypeError as error:
         allowed = ", ".join(field.name for field in fields(plugin.Objective))
         raise UserError(f"Settings {settings} do not fit objective '{name}' ({error}). Allowed: {allowed}.") from None
+    unknown = objective.needs - {"reference"}
+    if unknown:
+        raise UserError(f"Objective '{name}' needs {', '.join(sorted(unknown))}, which this build does not provide.")
     return objective
 
 

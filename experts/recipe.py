@@ -116,9 +116,18 @@ def load_recipe(name_or_path: str | None, overrides: Sequence[str] = ()) -> Reci
     for override in overrides:
         apply_override(values, override)
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(merged(Recipe().model_dump(), values))
     except ValidationError as error:
         raise explain(error) from None
+
+
+def merged(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The defaults with what was given put over them, section by section; a section's other defaults stay."""
+    result = dict(defaults)
+    for key, value in given.items():
+        inside = isinstance(value, dict) and isinstance(defaults.get(key), dict) and key != "settings"
+        result[key] = merged(defaults[key], value) if inside else value
+    return result
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -138,8 +147,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path.name} is not valid TOML: {error}. Correct that line.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name} is not valid TOML in UTF-8: {error}. Correct it.") from None
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

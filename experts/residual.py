@@ -168,7 +168,7 @@ def merged_rows(name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: V
 
 
 def apply(parents: Parents, scale: float, target: Path, dtype: torch.dtype = torch.float32) -> MergeSummary:
-    """Write `dapt + scale * (instruct - base)` to a folder, shard by shard; finished shards of an earlier try stay."""
+    """Write `dapt + scale * (instruct - base)` to a folder, shard by shard, each by atomic rename."""
     dapt, base, instruct = Weights(parents.dapt), Weights(parents.base), Weights(parents.instruct)
     check_same_tensors(dapt, base, instruct)
     num_rows = next((instruct.tensor(name).shape[0] for name in instruct.files if name.endswith(VOCABULARY_TENSORS)), 0)

@@ -19,6 +19,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
@@ -89,7 +90,7 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
         "save_strategy": "steps",
         "save_steps": settings.checkpoint_steps,
         "save_total_limit": 2,  # the older one is complete while the newer one is being written
-        "logging_steps": 5,
+        "logging_steps": 1,
         "report_to": "none",
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
@@ -98,10 +99,17 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
 
 
 class Log(TrainerCallback):
-    """Appends every log line to a JSONL file and stops at a loss that is not a number."""
+    """Appends every log line to a JSONL file; a resumed run drops the lines after its checkpoint first."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep the lines up to the step that training goes on from."""
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= state.global_step]
+            self.path.write_text("".join(kept), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Write one line."""
@@ -115,6 +123,13 @@ class MarkComplete(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The last thing that happens to a checkpoint."""
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+
+class Progress(ProgressCallback):
+    """The bar alone: the numbers go into the log file."""
+
+    def on_log(self, *args: Any, **options: Any) -> None:
+        """Nothing to print."""
 
 
 def checked(loss: Tensor, what: str) -> Tensor:
@@ -188,10 +203,13 @@ def fit(trainer: Any, folder: Path) -> dict[str, Any]:
     last = last_complete(checkpoints)
     if last and isinstance(trainer, PreferenceTrainer):
         trainer.preference_objective.restore(json.loads((Path(last) / OBJECTIVE_STATE).read_text()))
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(Progress)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = trainer.train(resume_from_checkpoint=last)
-    return {"loss": round(result.training_loss, 4), "steps": result.global_step}
+    losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]  # all steps, resumed or not
+    return {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step}
 
 
 def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed: int, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,7 @@ class Engine:
     """The base model with every expert's adapter, and the tokenizer. Use a model only inside `using`."""
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self.experts = servable(home)
         self.device = probe()
         self.lock = threading.Lock()
@@ -107,7 +109,7 @@ class Engine:
         """Generate piece by piece; the lock is held from the first piece to the last."""
         ids = self.encode(messages)
         with self.using(expert) as model:
-            generator = torch.Generator().manual_seed(sampling.seed or 0)
+            generator = torch.Generator().manual_seed(new_seed(sampling.seed))
             text = Text(self.tokenizer, sampling.stop)
             cache, step = None, torch.tensor([ids], device=model.device)
             for count in range(1, sampling.max_tokens + 1):
@@ -133,6 +135,11 @@ class Engine:
         values, tokens = logits[0, -1].float().log_softmax(-1).topk(top)
         pairs = zip(tokens.tolist(), values.tolist(), strict=True)
         return {self.tokenizer.decode([token]): value for token, value in pairs}
+
+
+def new_seed(seed: int | None) -> int:
+    """The given seed, or one that nobody chose."""
+    return secrets.randbits(48) if seed is None else seed
 
 
 def pick(logits_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:

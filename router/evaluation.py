@@ -17,7 +17,7 @@ from domains.domain import GENERAL, Domain
 from domains.errors import unknown_name
 from domains.example import Example
 from experts.answers import Decoding
-from experts.build import Build, data_digest
+from experts.build import Build, built_domain, data_digest
 from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
 from experts.digests import digest_of
 from experts.expert import built_experts, versions
@@ -28,7 +28,7 @@ from judges.classification import label_in
 from judges.report import Report, Row, routing_accuracy, table
 from judges.scoring import load_judges
 from judges.verdict import Answered, Judge
-from router.route import Router
+from router.route import Router, routing_text
 
 ARMS = {
     "foundation": "The base model as published.",
@@ -36,7 +36,7 @@ ARMS = {
     "instruct_prompted": "Instruct with the domain's system prompt.",
     "dapt": "The base model trained on the domain's documents.",
     "dapt_residual": "DAPT plus the instruction residual (instruct - base).",
-    "sft_after_dapt": "SFT on the house instructions after DAPT: the upper bound of the residual.",
+    "sft_after_dapt": "SFT on the house instructions after DAPT, per domain: what the residual is to save.",
     "conversation": "DPO on preference pairs, starting from DAPT + residual.",
     "structured": "SFT on classification and summaries, starting from DAPT + residual.",
     "multi_task": "SFT, then DPO, in one adapter.",
@@ -55,6 +55,7 @@ class Evaluation:
     arm_names: tuple[str, ...] = tuple(ARMS)
     llm_judge: Judge | None = None
     llm_judge_name: str = ""
+    judge_is_weak: bool = False
 
     @property
     def domain(self) -> Domain:
@@ -74,7 +75,7 @@ class Evaluation:
     @cached_property
     def judges(self) -> dict[str, Judge]:
         """The offline judges."""
-        return load_judges(self.judge_names, self.domain)
+        return load_judges(self.judge_names, self.domain) if self.judge_names else {}
 
     @cached_property
     def data(self) -> str:
@@ -134,7 +135,12 @@ def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
         write_rows(folder / ROWS, [Row(arm, "llm_judge", e.id, v.value, {"why": v.explanation}) for e, v in pairs])
         return {"rows": len(asked)}
 
-    inputs = {"judge": run.llm_judge_name, "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked])}
+    weights = run.build.instruct.digest() if run.judge_is_weak else ""
+    inputs = {
+        "judge": run.llm_judge_name,
+        "weights": weights,
+        "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked]),
+    }
     return Stage(f"{run.domain.name}/evaluate/{arm}/llm_judge", run.folder / f"{arm}.llm_judge", inputs, judge)
 
 
@@ -179,8 +185,6 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
 def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     """Measure everything and make the report."""
     for arm in run.arm_names:
-        if arm not in ARMS:
-            raise unknown_name("arm", arm, ARMS)
         run_reported(run, arm_stage(run, arm))
         if run.llm_judge is not None:
             run_reported(run, llm_judge_stage(run, arm))
@@ -219,7 +223,7 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
     run.report(f"{run.domain.name}/evaluate/routing")
     experts = built_experts(run.build.home)
     domains = sorted({name.partition("/")[0] for name in experts if "/" in name} | {run.domain.name})
-    rows = [row for name in domains for row in Domain.load(name).utterances("test")]
+    rows = [row for name in domains for row in built_domain(run.build.home, name).utterances("test")]
     routes = router.batch([row.text for row in rows])
     labels = sorted({row.label for row in rows} | {route.expert for route in routes})
     counts = [[0] * len(labels) for _ in labels]
@@ -241,7 +245,7 @@ def end_to_end(run: Evaluation, router: Router) -> list[dict[str, Any]]:
     asked = questions(run)
     labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
     talk, work = f"{run.domain.name}/conversation", f"{run.domain.name}/structured"
-    texts = [e.question for e in asked] + [" ".join(m.content for m in e.prompt) for e in labelled]
+    texts = [routing_text(e.prompt) for e in [*asked, *labelled]]
     chosen = [route.expert for route in router.batch(texts)]
     plans = {
         "oracle": [talk] * len(asked) + [work] * len(labelled),
@@ -261,7 +265,7 @@ def quality(
     rows: list[Row] = []
     experts = built_experts(run.build.home)
     for expert in sorted(set(plan)):
-        subject = run.bench.subject(experts[expert].checkpoint(run.build.base.base))
+        subject = run.bench.subject(experts[expert].checkpoint(run.build.dapt_residual.base))
         mine = [item for item, choice in zip(items, plan, strict=True) if choice == expert]
         talk = [item for item in mine if item.task == "questions"]
         rows += subject.judged(name, talk, load_judges(["bertscore"], run.domain))
@@ -309,19 +313,40 @@ def notes(run: Evaluation) -> list[str]:
         "Intervals are 95% and per metric; comparisons are paired by item and Holm-corrected.",
         "preference_accuracy ranks answers by mean log-probability per token; reward_accuracy by the log-probability "
         "gained over DAPT + residual, which is what DPO trains.",
+        "Domain text is held out by section: other sections of the same documents were trained on.",
+        "The arm 'instruct with a prompt' is measured on questions only.",
+        epochs_note(run),
     ]
     if "safety" in run.judge_names:
         found.append(
             "The safety rules are patterns for red flags, dosing and advice that were written beside the preference "
             "rows: they flag known dangers and are no test of general correctness."
         )
-    if "general" in run.llm_judge_name:
+    if run.llm_judge is not None and run.judge_is_weak:
         found.append(
             "The LLM judge here is the 135M general model itself. It is a weak judge: its numbers show that the path "
             "works and decide nothing. For a strong one, set OPENAI_BASE_URL, OPENAI_API_KEY and "
             "EXPERTSMITH_JUDGE_MODEL."
         )
     return found
+
+
+def epochs_note(run: Evaluation) -> str:
+    """How much the two ways to instruction following were trained."""
+    recipe = run.build.recipe
+    return (
+        f"SFT after DAPT trains the house instructions for {recipe.sft_after_dapt.epochs:g} epochs in each domain, the "
+        f"instruct model (and so the residual) for {recipe.house.epochs:g} epochs once."
+    )
+
+
+def arm_names(text: Sequence[str]) -> tuple[str, ...]:
+    """Arms by their names or by the names of experts (`mortgage/conversation`); all when none is given."""
+    names = tuple("instruct" if name == GENERAL else name.rpartition("/")[2] for name in text) or tuple(ARMS)
+    for name in names:
+        if name not in ARMS:
+            raise unknown_name("arm", name, ARMS)
+    return tuple(dict.fromkeys(names))
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -333,7 +358,7 @@ def read_rows(path: Path) -> list[Row]:
     """Rows from JSONL."""
     if not path.exists():
         return []
-    return [Row.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Row.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def write_json(path: Path, value: Any) -> None:

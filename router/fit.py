@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, Domain
-from domains.errors import UserError, unknown_name
+from domains.errors import UserError
 from domains.example import Split, Utterance
+from domains.plugins import load_plugin
+from experts.build import built_domain
 from experts.digests import digest_of
 from experts.journal import write_text_atomically
 from judges.classification import macro_f1
@@ -19,7 +21,7 @@ from router.strategies import few_shot
 
 FILE = "router/few_shot.json"
 THRESHOLDS = (0.0, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8)
-STRATEGIES = ("few_shot",)
+DEFAULT = "few_shot"
 
 
 def domain_names(engine: Engine) -> list[str]:
@@ -27,9 +29,14 @@ def domain_names(engine: Engine) -> list[str]:
     return sorted({name.partition("/")[0] for name in engine.experts if name != GENERAL})
 
 
+def domains_of(engine: Engine) -> list[Domain]:
+    """The built domains, from wherever they were built."""
+    return [built_domain(engine.home, name) for name in domain_names(engine)]
+
+
 def requests(engine: Engine, split: Split) -> list[Utterance]:
     """The routing rows of all built domains in a split."""
-    return [row for name in domain_names(engine) for row in Domain.load(name).utterances(split)]
+    return [row for domain in domains_of(engine) for row in domain.utterances(split)]
 
 
 def reading_expert(engine: Engine) -> str:
@@ -88,17 +95,14 @@ def is_fitted(home: Path, engine: Engine) -> bool:
 
 def load_router(home: Path, strategy: str | None = None, engine: Engine | None = None) -> Router:
     """The fitted router of a home folder; `fixed` always takes the general model."""
-    name = strategy or "few_shot"
-    if name == "fixed":
-        from router.strategies.fixed import Strategy as Fixed
-
-        return Router(Fixed(GENERAL), "fixed", 0.0)
-    if name not in STRATEGIES:
-        raise unknown_name("routing strategy", name, [*STRATEGIES, "fixed"])
+    name = strategy or DEFAULT
+    plugin = load_plugin("router.strategies", name, "routing strategy")
+    if not hasattr(plugin, "from_dict"):
+        return Router(plugin.Strategy(), name, 0.0)
     engine = engine or Engine(home)
     if not is_fitted(home, engine):
         raise UserError(
             f"The router in '{home}' was not fitted on the experts that are there. Run 'expertsmith build' again."
         )
     values = json.loads((home / FILE).read_text())
-    return Router(few_shot.from_dict(engine, values), name, values["threshold"])
+    return Router(plugin.from_dict(engine, values), name, values["threshold"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from domains.domain import GENERAL
+from domains.example import Message, last_user_turn
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ def decide(scores: Mapping[str, float], threshold: float, strategy: str) -> Rout
     best = max(scores, key=lambda name: scores[name])
     abstained = best == GENERAL or scores[best] < threshold
     return Route(GENERAL if abstained else best, scores[best], dict(scores), abstained, strategy)
+
+
+def routing_text(messages: Sequence[Message]) -> str:
+    """What is routed of a conversation: the system instruction, which may ask for a label, and the last user turn."""
+    system = [m.content for m in messages if m.role == "system"]
+    return " ".join([*system, last_user_turn(tuple(messages))])
 
 
 class Strategy(Protocol):

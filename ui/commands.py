@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,10 @@ def dry_run(options: Options, builds: Sequence[Any]) -> int:
 
     rows = []
     for each in builds:
+        done = [stage.name for stage in takewhile(lambda stage: stage.done, each.stages())]
         for name in stage_names(each):
-            record = read_record(options.home / name)
-            rows.append({"stage": name, "there": bool(record), "seconds": record.get("seconds")})
+            seconds = read_record(options.home / name).get("seconds")
+            rows.append({"stage": name, "there": name in done, "seconds": seconds})
     emit(options, rows, [f"{row['stage']}: {'there' if row['there'] else 'to do'}" for row in rows])
     return 0
 
@@ -138,31 +140,34 @@ def doctor(options: Options) -> int:
 def evaluate(options: Options) -> int:
     """One report per domain, as JSON and HTML."""
     from experts.build import Build
-    from router.evaluation import ARMS, Evaluation
+    from router.evaluation import Evaluation, arm_names
     from router.evaluation import evaluate as run
 
     recipe = recipe_of(options)
     judges = names(options.judges) or (*recipe.evaluation.judges, "llm_judge")
-    arms = names(options.experts) or tuple(ARMS)
+    arms = arm_names(names(options.experts))
+    weak = not os.environ.get("OPENAI_BASE_URL")
     done = []
     with assistant_for_evaluation(options.home) as assistant, judge_for(assistant, judges) as (judge, judge_name):
         for name in options.domains:
             each = Build(Domain.load(name), recipe, options.home)
             check_built(each)
             offline = tuple(j for j in judges if j != "llm_judge")
-            report = run(Evaluation(each, say, offline, arms, judge, judge_name), assistant.router, options.command)
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak)
+            report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
     return 0
 
 
 def check_built(each: Any) -> None:
-    """Refuse to evaluate what is not there."""
-    from experts.build import stage_names
-
-    missing = [name for name in stage_names(each) if not (each.home / name / "stage.json").exists()]
-    if missing:
-        raise UserError(f"Not built yet: {', '.join(missing)}. Run 'expertsmith build {each.domain.name}' first.")
+    """Refuse to evaluate what is not there, or was built with another recipe, seed or data."""
+    for stage in each.stages():
+        if not stage.done:
+            raise UserError(
+                f"Stage '{stage.name}' is not built with these settings and data. "
+                f"Run 'expertsmith build {each.domain.name}' with the same --recipe, --set and --seed first."
+            )
 
 
 @contextmanager
@@ -289,7 +294,10 @@ def chat(options: Options) -> int:
 
     assistant = LocalAssistant.load(options.home, options.strategy)
     say(f"Chat page on http://{options.host}:{options.port}")
-    launch(assistant, options.host, options.port, EXAMPLES, notices())
+    try:
+        launch(assistant, options.host, options.port, EXAMPLES, notices())
+    except OSError as error:
+        raise UserError(f"Port {options.port} cannot be used ({error}). Give another one with --port.") from None
     return 0
 
 

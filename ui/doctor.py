@@ -54,7 +54,8 @@ def device_finding() -> Finding:
 def model_findings() -> Iterator[Finding]:
     """The embedded models."""
     from experts.digests import weights_digest
-    from experts.embedded import encoder_folder, foundation_folder
+    from experts.embedded import foundation_folder
+    from judges.encoder import encoder_folder
 
     for name, find in (("foundation", foundation_folder), ("encoder", encoder_folder)):
         try:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from domains.errors import UserError
 from experts.preferences import PreferenceBatch
 
 
@@ -24,6 +25,13 @@ class Objective:
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
     beta: float = 0.1
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no loss."""
+        if not isinstance(self.beta, int | float) or self.beta <= 0:
+            raise UserError(f"align.settings.beta is {self.beta!r}; give a number above 0, such as 0.1.")
+        if not isinstance(self.label_smoothing, int | float) or not 0 <= self.label_smoothing <= 0.5:
+            raise UserError(f"align.settings.label_smoothing is {self.label_smoothing!r}; give a number from 0 to 0.5.")
 
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B, in nats."""

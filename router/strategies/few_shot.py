@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domains.domain import GENERAL
+from domains.errors import UserError
 from domains.example import Utterance
 from experts.digests import digest_of
 from router.engine import Engine
@@ -96,6 +97,11 @@ def fit(engine: Engine, rows: Sequence[Utterance], reader: str) -> Strategy:
     untrained = Strategy(engine, reader, labels, shots, np.eye(len(labels)), np.zeros(len(labels)))
     used = {text for text, _ in shots}
     rest = [row for row in rows if row.text not in used]
+    if len({row.label for row in rest}) < 2:
+        raise UserError(
+            f"The routing rows are too few: besides {SHOTS_PER_LABEL} examples per expert, at least two experts need "
+            "training rows. Add rows to routing.jsonl (20 per expert are a good start)."
+        )
     scores = untrained.raw_scores([row.text for row in rest])
     center, spread = scores.mean(axis=0), scores.std(axis=0) + 1e-6
     model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000)

@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domains.near_duplicates import near_duplicates, shingles
@@ -39,6 +39,7 @@ def test_empty_texts_are_not_alike():
 words = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=8).map(" ".join)
 
 
+@settings(deadline=None)
 @given(st.lists(words, max_size=6), st.sampled_from([0.2, 0.5, 0.8]))
 def test_equals_brute_force(texts, threshold):
     by_id = {str(i): text for i, text in enumerate(texts)}

@@ -95,3 +95,9 @@ def test_bad_names_and_files(tmp_path):
 def test_a_recipe_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load_recipe(None).seed = 3
+
+
+def test_an_override_leaves_the_vetted_settings_of_its_section_alone():
+    """Giving a section's default again changes nothing: the others are not reset to the class defaults."""
+    for section in ("house", "pretrain", "sft", "sft_after_dapt", "align"):
+        assert load_recipe(None, [f"{section}.rank=16"]) == load_recipe(None)

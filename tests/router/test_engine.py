@@ -192,7 +192,7 @@ def test_an_expert_of_another_base_is_refused(built, tmp_path):
     home = shutil.copytree(built.home, tmp_path / "home")
     card = home / "toy" / "conversation" / CARD
     card.write_text(json.dumps(json.loads(card.read_text()) | {"base_digest": "other"}))
-    with pytest.raises(UserError, match="'toy/conversation' was built on another base"):
+    with pytest.raises(UserError, match="'toy/conversation' is over another base"):
         Engine(home)
 
 

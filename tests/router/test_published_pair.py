@@ -1,4 +1,4 @@
-"""A published base/instruct pair goes through the same stages and is served: the general model is the instruct model."""
+"""A published base/instruct pair goes through the same stages and is served; `general` is the instruct model."""
 
 from __future__ import annotations
 
