@@ -86,14 +86,14 @@ class Evaluation(Section):
     """What the report measures, and on how many held-out rows of each kind at most; 0 = all."""
 
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
-    limit: int = Field(16, ge=0)
+    limit: int = Field(8, ge=0)
     label_limit: int = Field(0, ge=0)
     document_limit: int = Field(0, ge=0)
     preference_limit: int = Field(0, ge=0)
-    judge_limit: int = Field(5, ge=0)
-    instruction_limit: int = Field(24, ge=0)
+    judge_limit: int = Field(3, ge=0)
+    instruction_limit: int = Field(16, ge=0)
     max_new_tokens: int = Field(120, ge=1, le=2048)
-    batch_size: int = Field(96, ge=1)
+    batch_size: int = Field(48, ge=1)
 
 
 class Recipe(Section):
