@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from domains.atomic import write_text_atomically
 from domains.domain import GENERAL, Domain
 from domains.example import Example, Preference
 from experts import house
@@ -21,7 +22,7 @@ from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
-from experts.journal import RECORD, Stage, discard, read_record, run_stage, write_text_atomically
+from experts.journal import RECORD, Stage, discard, read_record, run_stage
 from experts.preferences import load_objective
 from experts.recipe import Recipe, Training
 from experts.stages import align, pretrain, residual, sft

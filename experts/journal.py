@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from domains.atomic import write_text_atomically
 from experts.digests import digest_of
 
 RECORD = "stage.json"
@@ -93,11 +94,3 @@ def discard(folder: Path) -> None:
     if folder.exists():
         folder.rename(trash)
         shutil.rmtree(trash)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new content, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.partial")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)

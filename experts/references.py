@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from domains.atomic import write_text_atomically
 from domains.example import Preference
 from experts.digests import digest_of
-from experts.journal import write_text_atomically
 from experts.preferences import EncodedPreference
 
 Scorer = Callable[[Sequence[EncodedPreference]], list[tuple[float, ...]]]

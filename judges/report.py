@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from domains.atomic import write_text_atomically
 from domains.errors import UserError
 from judges.headlines import Claim, Headline, arm_title, claims_for, headlines
 from judges.metrics import (
@@ -43,7 +43,6 @@ __all__ = [
     "compare_reports",
     "load",
     "metrics",
-    "replace_text",
     "routing_accuracy",
     "table",
 ]
@@ -155,18 +154,8 @@ class Report:
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.as_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-        replace_text(target / ROWS_FILE, self.rows_text)
-        replace_text(target / REPORT_FILE, text)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file so that readers see the old text or the new, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        write_text_atomically(target / ROWS_FILE, self.rows_text)
+        write_text_atomically(target / REPORT_FILE, text)
 
 
 def load(folder: str | Path) -> Report:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from domains.atomic import write_text_atomically
 from domains.domain import GENERAL, Domain
 from domains.errors import UserError
 from domains.example import Split, Utterance
 from domains.plugins import load_plugin
 from experts.build import built_domain
 from experts.digests import digest_of
-from experts.journal import write_text_atomically
 from judges.classification import macro_f1
 from router.engine import Engine
 from router.route import Router, decide

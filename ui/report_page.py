@@ -13,9 +13,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from domains.atomic import write_text_atomically
 from judges.headlines import arm_title, format_interval, format_p, format_value
 from judges.metrics import Comparison, Metric, metric_info
-from judges.report import Report, replace_text, routing_accuracy
+from judges.report import Report, routing_accuracy
 from ui.plots import Effect, Point, forest, trade_off
 
 PAGE_FILE = "report.html"
@@ -51,7 +52,7 @@ def write_page(report: Report, folder: str | Path) -> Path:
     """Write report.html into the folder of report.json; readers never see a part of it."""
     path = Path(folder) / PAGE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, render(report))
+    write_text_atomically(path, render(report))
     return path
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from experts.journal import RECORD, Stage, discard, read_record, run_stage, write_text_atomically
+from domains.atomic import write_text_atomically
+from experts.journal import RECORD, Stage, discard, read_record, run_stage
 
 
 def stage(folder, inputs, runs, fail=False):
