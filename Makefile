@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/expertsmith build mortgage caregiving --home $(HOME_FOLDER)
-	$(BIN)/expertsmith evaluate mortgage caregiving --home $(HOME_FOLDER) --out $(REPORTS)
+	$(BIN)/expertsmith build mortgage caregiving --jobs 2 --home $(HOME_FOLDER)
+	$(BIN)/expertsmith evaluate mortgage caregiving --jobs 2 --home $(HOME_FOLDER) --out $(REPORTS)
 
 check: setup
 	$(BIN)/ruff check .

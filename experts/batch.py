@@ -75,6 +75,12 @@ def conversation_segment(prompt: Sequence[int], completion: Sequence[int]) -> Se
     )
 
 
+def context_segment(tokens: Sequence[int]) -> Segment:
+    """Tokens that are read and not predicted."""
+    size = len(tokens)
+    return Segment(tuple(tokens), tuple(range(size)), (0,) * size, (IGNORED,) * size, (-1,) * size, 0)
+
+
 def candidates_segment(prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Segment:
     """A prompt and its candidates, the prompt computed once."""
     shared = list(prompt[:-1])

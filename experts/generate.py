@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from domains.example import Message
+from experts.batch import additive, collate, context_segment, pack_in_order
 from experts.encoding import prompt_ids
+from experts.logprobs import decoder
+
+PREFILL_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -45,35 +51,71 @@ def generate(
 
 
 def generate_batch(model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int) -> list[Generated]:
-    """One left-padded batch, greedily; a row that has ended leaves the batch, so that long answers go on alone."""
-    width, pad, device = max(map(len, ids)), tokenizer.pad_token_id, model.device
-    tokens = torch.tensor([[pad] * (width - len(row)) + row for row in ids], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=device)
+    """One batch, greedily; a row that has ended leaves it, so that long answers go on alone."""
+    start = prefill(model, ids, tokenizer.pad_token_id)
+    hidden, cache, mask = start.hidden_BH, start.cache, start.mask_BW
     answers: list[list[int]] = [[] for _ in ids]
-    active, cache = list(range(len(ids))), DynamicCache()
-    for _ in range(max_new_tokens):
-        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-        output = model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        chosen = output.logits[:, -1].argmax(-1)
+    active = list(range(len(ids)))
+    for count in range(1, max_new_tokens + 1):
+        chosen = model.get_output_embeddings()(hidden).argmax(-1)
         for place, token in zip(active, chosen.tolist(), strict=True):
             answers[place].append(token)
         going = (chosen != tokenizer.eos_token_id).nonzero().squeeze(1)
-        if len(going) == 0:
+        if len(going) == 0 or count == max_new_tokens:
             break
         if len(going) < len(active):
             active = [active[i] for i in going.tolist()]
             chosen, mask = chosen[going], mask[going]
             cache.batch_select_indices(going)
-        tokens = chosen.unsqueeze(1)
         mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+        output = decoder(model)(
+            input_ids=chosen.unsqueeze(1),
+            attention_mask=mask,
+            position_ids=mask.sum(1, keepdim=True) - 1,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        hidden = output.last_hidden_state[:, -1]
     return [decoded(tokenizer, row) for row in answers]
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """B prompts: the hidden state of each one's last token, keys and values padded on the left, their mask."""
+
+    hidden_BH: Tensor
+    cache: DynamicCache
+    mask_BW: Tensor
+
+
+def prefill(model: Any, ids: Sequence[list[int]], pad_id: int) -> Prefilled:
+    """Read the prompts in packed rows, so that no padding is computed."""
+    hidden, caches = [], []
+    for row in pack_in_order([context_segment(prompt) for prompt in ids], PREFILL_TOKENS):
+        batch = collate([row], pad_id)
+        output = decoder(model)(
+            input_ids=batch.input_ids_RL.to(model.device),
+            position_ids=batch.position_ids_RL.to(model.device),
+            attention_mask=additive(batch.mask_R1LL.to(model.device), model.dtype),
+            past_key_values=DynamicCache(),
+            use_cache=True,
+        )
+        hidden.append(output.last_hidden_state[0])
+        caches.append(output.past_key_values)
+    sizes = [len(prompt) for prompt in ids]
+    cache = DynamicCache()
+    for index, layers in enumerate(zip(*(c.layers for c in caches), strict=True)):
+        keys = left_padded(torch.cat([layer.keys[0] for layer in layers], dim=1), sizes)
+        cache.update(keys, left_padded(torch.cat([layer.values[0] for layer in layers], dim=1), sizes), index)
+    last = torch.tensor(sizes).cumsum(0) - 1
+    mask = pad_sequence([torch.ones(n, dtype=torch.long) for n in sizes], batch_first=True, padding_side="left")
+    return Prefilled(torch.cat(hidden)[last.to(model.device)], cache, mask.to(model.device))
+
+
+def left_padded(flat: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Keys or values of texts in a row, (heads, tokens, size), as (texts, heads, width, size)."""
+    pieces = flat.transpose(0, 1).split(list(sizes))
+    return pad_sequence(list(pieces), batch_first=True, padding_side="left").transpose(1, 2).contiguous()
 
 
 def decoded(tokenizer: Any, tokens: list[int]) -> Generated:

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from domains.atomic import write_text_atomically
 from experts.digests import digest_of
 
 RECORD = "stage.json"
 CHECKPOINTS = "checkpoints"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,19 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def run_stage(stage: Stage) -> dict[str, Any]:
-    """Run a stage unless it is done; returns its record {digest, stage, seconds, metrics, inputs}."""
+    """Run a stage unless it is done; returns its record {digest, stage, seconds, metrics, inputs}.
+
+    A process that finds another one at work on the same stage waits for it.
+    """
     if stage.done:
         return read_record(stage.folder)
+    stage.folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(stage.folder.parent / LOCK):
+        return read_record(stage.folder) if stage.done else run_locked(stage)
+
+
+def run_locked(stage: Stage) -> dict[str, Any]:
+    """Run a stage, going on with what an interrupted run left."""
     scratch = stage.folder.parent / f".{stage.folder.name}-{stage.digest[:12]}"
     if read_record(scratch).get("digest") == stage.digest:  # killed between the record and the rename
         replace_folder(scratch, stage.folder)

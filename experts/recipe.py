@@ -103,7 +103,7 @@ class Recipe(Section):
     house: Sft = Sft(epochs=5.0)
     pretrain: Pretrain = Pretrain()
     residual: Residual = Residual()
-    sft: Sft = Sft(epochs=4.0, learning_rate=8e-4, row_tokens=256, by_example=True)
+    sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=2.0)
     align: Align = Align()
     evaluation: Evaluation = Evaluation()

@@ -42,7 +42,7 @@ ARMS = {
     "multi_task": "SFT, then DPO, in one adapter.",
 }
 NUM_SAMPLES = 4
-ROWS, TEXTS, PREFERENCES = "rows.jsonl", "texts.json", "preferences.json"
+ROWS, TEXTS, PREFERENCES, ROUTING = "rows.jsonl", "texts.json", "preferences.json", "routing.json"
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Evaluation:
 
     @cached_property
     def bench(self) -> Bench:
-        """The model under measurement; answers are shared between domains."""
-        return Bench.open(self.build.home / "evaluation", self.build.recipe.evaluation)
+        """The model under measurement."""
+        return Bench.open(self.folder, self.build.recipe.evaluation)
 
     @cached_property
     def judges(self) -> dict[str, Judge]:
@@ -219,11 +219,33 @@ def preference_scores(path: Path) -> dict[str, PreferenceScores]:
 
 
 def routing(run: Evaluation, router: Router) -> dict[str, Any]:
-    """The confusion matrix on held-out requests, and answer quality under oracle, router and wrong routing."""
-    run.report(f"{run.domain.name}/evaluate/routing")
+    """Routing on held-out requests, measured once for a router and its experts."""
+    stage = routing_stage(run, router)
+    run_reported(run, stage)
+    return dict(read_json(stage.folder / ROUTING))
+
+
+def routing_stage(run: Evaluation, router: Router) -> Stage:
+    """Route the held-out requests of all built domains; compare answers under several routings."""
     experts = built_experts(run.build.home)
     domains = sorted({name.partition("/")[0] for name in experts if "/" in name} | {run.domain.name})
     rows = [row for name in domains for row in built_domain(run.build.home, name).utterances("test")]
+
+    def measure(folder: Path) -> Mapping[str, Any]:
+        write_json(folder / ROUTING, route_all(router, rows) | {"end_to_end": end_to_end(run, router)})
+        return {"rows": len(rows)}
+
+    base = run.build.dapt_residual.base
+    inputs = run.settings() | {
+        "router": [router.name, router.threshold],
+        "experts": {name: expert.checkpoint(base).digest() for name, expert in experts.items()},
+        "rows": digest_of([repr(row) for row in rows]),
+    }
+    return Stage(f"{run.domain.name}/evaluate/routing", run.folder / "routing", inputs, measure)
+
+
+def route_all(router: Router, rows: Sequence[Any]) -> dict[str, Any]:
+    """The confusion matrix on labelled requests."""
     routes = router.batch([row.text for row in rows])
     labels = sorted({row.label for row in rows} | {route.expert for route in routes})
     counts = [[0] * len(labels) for _ in labels]
@@ -236,7 +258,6 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
         "threshold": router.threshold,
         "accuracy": accuracy.as_dict(),
         "confusion": confusion,
-        "end_to_end": end_to_end(run, router),
     }
 
 

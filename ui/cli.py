@@ -75,6 +75,7 @@ def add_recipe(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="e.g. pretrain.epochs=1"
     )
+    made.add_argument("--jobs", type=int, default=1, help="domains side by side, each with its share of the cores (1)")
 
 
 def add_judging(verbs: Any) -> None:

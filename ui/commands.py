@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from domains.domain import Domain, shipped_names
 from domains.errors import UserError
+from ui.jobs import side_by_side
 
 Options = argparse.Namespace
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit")
@@ -66,19 +68,27 @@ def show_list(options: Options) -> int:
 
 
 def build(options: Options) -> int:
-    """Build domains one after the other, then fit the router over everything that is built."""
+    """Build domains, then fit the router over everything that is built."""
     from experts.build import Build, run_build
 
     recipe = recipe_of(options)
     builds = [Build(Domain.load(name), recipe, options.home) for name in options.domains]
     if options.dry_run:
         return dry_run(options, builds)
+    side_by_side([partial(build_alone, options, name) for name in options.domains], options.jobs)
     records = [record for each in builds for record in run_build(each, say)]
     router = fit_router(options.home)
     done = {"stages": records, "router": router}
     seconds = sum(record["seconds"] for record in records if not record["reused"])
     emit(options, done, [f"Built {len(records)} stages ({seconds:.0f} s of work) in {options.home}."])
     return 0
+
+
+def build_alone(options: Options, name: str) -> None:
+    """One domain, as a job."""
+    from experts.build import Build, run_build
+
+    run_build(Build(Domain.load(name), recipe_of(options), options.home), say)
 
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
@@ -140,24 +150,39 @@ def doctor(options: Options) -> int:
 def evaluate(options: Options) -> int:
     """One report per domain, as JSON and HTML."""
     from experts.build import Build
+    from router.evaluation import arm_names
+
+    recipe = recipe_of(options)
+    arm_names(names(options.experts))
+    for name in options.domains:
+        check_built(Build(Domain.load(name), recipe, options.home))
+    fit_router(options.home)
+    side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
+    done = evaluate_alone(options, options.domains)
+    emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
+    return 0
+
+
+def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, Any]]:
+    """Reports of domains, one after the other; returns where they are and what they say first."""
+    from experts.build import Build
     from router.evaluation import Evaluation, arm_names
     from router.evaluation import evaluate as run
+    from router.local import LocalAssistant
 
     recipe = recipe_of(options)
     judges = names(options.judges) or (*recipe.evaluation.judges, "llm_judge")
-    arms = arm_names(names(options.experts))
+    offline = tuple(j for j in judges if j != "llm_judge")
     weak = not os.environ.get("OPENAI_BASE_URL")
+    assistant = LocalAssistant.load(options.home)
     done = []
-    with assistant_for_evaluation(options.home) as assistant, judge_for(assistant, judges) as (judge, judge_name):
-        for name in options.domains:
+    with judge_for(assistant, judges) as (judge, judge_name):
+        for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            check_built(each)
-            offline = tuple(j for j in judges if j != "llm_judge")
-            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak)
+            plan = Evaluation(each, say, offline, arm_names(names(options.experts)), judge, judge_name, weak)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
-    emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
-    return 0
+    return done
 
 
 def check_built(each: Any) -> None:
@@ -168,15 +193,6 @@ def check_built(each: Any) -> None:
                 f"Stage '{stage.name}' is not built with these settings and data. "
                 f"Run 'expertsmith build {each.domain.name}' with the same --recipe, --set and --seed first."
             )
-
-
-@contextmanager
-def assistant_for_evaluation(home: Path) -> Iterator[Any]:
-    """The assistant over the built experts."""
-    from router.local import LocalAssistant
-
-    fit_router(home)
-    yield LocalAssistant.load(home)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Stages that are killed, run again, and whose inputs change."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from domains.atomic import write_text_atomically
-from experts.journal import RECORD, Stage, discard, read_record, run_stage
+from experts.journal import LOCK, RECORD, Stage, discard, read_record, run_stage
 
 
 def stage(folder, inputs, runs, fail=False):
@@ -30,7 +32,7 @@ def test_a_finished_stage_is_reused(tmp_path):
     assert len(runs) == 1
     assert first == second
     assert first["metrics"] == {"loss": 1.5}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["work"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [LOCK, "work"]
     assert sorted(p.name for p in (tmp_path / "work").iterdir()) == ["part", "result", RECORD]
 
 
@@ -70,7 +72,7 @@ def test_scratch_of_other_inputs_is_removed_and_that_of_other_stages_stays(tmp_p
         run_stage(stage(tmp_path, {"a": 1}, runs, fail=True))
     (tmp_path / ".other-0123").mkdir()
     run_stage(stage(tmp_path, {"a": 2}, runs))
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".other-0123", "work"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [LOCK, ".other-0123", "work"]
 
 
 def test_the_order_of_inputs_does_not_matter_and_the_name_does(tmp_path):
@@ -99,3 +101,19 @@ def test_atomic_text_replaces_and_leaves_nothing_behind(tmp_path):
     write_text_atomically(path, json.dumps({"a": 2}))
     assert json.loads(path.read_text()) == {"a": 2}
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]
+
+
+def test_a_stage_that_another_thread_is_at_is_waited_for(tmp_path):
+    """Two runs of one stage at once: it is computed once, and both get the same record."""
+    calls = []
+
+    def work(folder):
+        calls.append(folder)
+        time.sleep(0.2)
+        return {"n": len(calls)}
+
+    stage = Stage("slow", tmp_path / "slow", {}, work)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(run_stage, [stage, stage])
+    assert len(calls) == 1
+    assert first == second
