@@ -31,6 +31,7 @@ LIST_KEYS = frozenset({"labels", "judges", "held_out", "tracks"})
 DOMAIN_KEYS = LIST_KEYS | {"name", "title", "about", "licence", "system_prompt", "notice"}
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "preferences.jsonl": parse_preference,
+    "recommendations.jsonl": parse_preference,
     "routing.jsonl": parse_utterance,
     "safety.jsonl": parse_safety_rule,
     **{name: parse_example(task) for name, task in FILE_TASKS.items()},
@@ -104,6 +105,10 @@ class Domain:
     def preferences(self, split: Split) -> tuple[Preference, ...]:
         """Preference rows of a split."""
         return tuple(r for r in self.records("preferences.jsonl") if self.split(r.id, "preferences") == split)
+
+    def recommendations(self, split: Split) -> tuple[Preference, ...]:
+        """Recommendation rows of a split: the chosen title, and the titles of the other candidates as rejected."""
+        return tuple(r for r in self.records("recommendations.jsonl") if self.split(r.id, "recommendations") == split)
 
     def utterances(self, split: Split) -> tuple[Utterance, ...]:
         """Routing rows of a split."""

@@ -23,7 +23,8 @@ IGNORED = -100
 @dataclass(frozen=True)
 class Segment:
     """A group of tokens. `labels[i]` is the token to predict at position i (-100: none); `sequence[i]` the index,
-    within the segment, of the sequence that this prediction counts to; `num_sequences` how many there are."""
+    within the segment, of the sequence that this prediction counts to; `num_sequences` how many there are; `ends` the
+    position of each sequence's last token, where the segment holds it."""
 
     input_ids: tuple[int, ...]
     position_ids: tuple[int, ...]
@@ -31,6 +32,7 @@ class Segment:
     labels: tuple[int, ...]
     sequence: tuple[int, ...]
     num_sequences: int = 1
+    ends: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -38,7 +40,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Batch:
-    """A padded batch of packed rows, ready for a decoder model."""
+    """A padded batch of packed rows, ready for a decoder model. `ends_S` are places in the flattened rows (R x L) of
+    the sequences' last tokens; empty where the segments do not hold these."""
 
     input_ids_RL: Tensor
     position_ids_RL: Tensor
@@ -46,6 +49,7 @@ class Batch:
     labels_RL: Tensor
     sequence_RL: Tensor
     num_sequences: int
+    ends_S: Tensor
 
 
 @dataclass
@@ -81,18 +85,23 @@ def context_segment(tokens: Sequence[int]) -> Segment:
     return Segment(tuple(tokens), tuple(range(size)), (0,) * size, (IGNORED,) * size, (-1,) * size, 0)
 
 
-def candidates_segment(prompt: Sequence[int], candidates: Sequence[Sequence[int]]) -> Segment:
-    """A prompt and its candidates, the prompt computed once."""
+def candidates_segment(prompt: Sequence[int], candidates: Sequence[Sequence[int]], with_ends: bool = False) -> Segment:
+    """A prompt and its candidates, the prompt computed once. The last token of a candidate predicts nothing; it is read
+    only `with_ends`, for a preference head."""
     shared = list(prompt[:-1])
     ids, positions, branch = list(shared), list(range(len(shared))), [0] * len(shared)
-    labels, sequence = [IGNORED] * len(shared), [-1] * len(shared)
+    labels, sequence, ends = [IGNORED] * len(shared), [-1] * len(shared), []
     for index, candidate in enumerate(candidates):
-        ids += [prompt[-1], *candidate[:-1]]
-        positions += range(len(shared), len(shared) + len(candidate))
-        branch += [index + 1] * len(candidate)
-        labels += candidate
-        sequence += [index] * len(candidate)
-    return Segment(tuple(ids), tuple(positions), tuple(branch), tuple(labels), tuple(sequence), len(candidates))
+        size = len(candidate) + with_ends
+        ids += [prompt[-1], *candidate][:size]
+        positions += range(len(shared), len(shared) + size)
+        branch += [index + 1] * size
+        labels += [*candidate, IGNORED][:size]
+        sequence += [index] * len(candidate) + [-1] * with_ends
+        ends += [len(ids) - 1] * with_ends
+    return Segment(
+        tuple(ids), tuple(positions), tuple(branch), tuple(labels), tuple(sequence), len(candidates), tuple(ends)
+    )
 
 
 def pack(segments: Iterable[Segment], row_tokens: int) -> list[Row]:
@@ -125,6 +134,7 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
     labels, sequence = torch.full(shape, IGNORED), torch.full(shape, -1)
     group, branch = torch.full(shape, -1), torch.zeros(shape, dtype=torch.long)
     num_sequences = num_groups = 0
+    ends: list[int] = []
     for r, row in enumerate(rows):
         at = 0
         for segment in row.segments:
@@ -135,9 +145,12 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
             numbers = torch.tensor(segment.sequence)
             sequence[r, span] = torch.where(numbers >= 0, numbers + num_sequences, -1)
             group[r, span], branch[r, span] = num_groups, torch.tensor(segment.branch)
+            ends += [r * length + at + end for end in segment.ends]
             at, num_groups = at + len(segment), num_groups + 1
             num_sequences += segment.num_sequences
-    return Batch(ids, positions, visible(group, branch), labels, sequence, num_sequences)
+    return Batch(
+        ids, positions, visible(group, branch), labels, sequence, num_sequences, torch.tensor(ends, dtype=torch.long)
+    )
 
 
 def visible(group_RL: Tensor, branch_RL: Tensor) -> Tensor:

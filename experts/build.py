@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from domains.atomic import write_text_atomically
 from domains.domain import GENERAL, Domain
+from domains.errors import UserError
 from domains.example import Example, Preference
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_adapter
@@ -25,10 +26,12 @@ from experts.foundation import HOUSE, base_folder, instruct_checkpoint
 from experts.journal import RECORD, Stage, discard, read_record, run_stage
 from experts.preferences import load_objective
 from experts.recipe import Recipe, Training
-from experts.stages import align, pretrain, residual, sft
+from experts.rewards import MODEL
+from experts.stages import align, pretrain, residual, reward, sft
 
 TRACK_WORK = "track"
 SOURCE = "source.json"
+REFERENCE_ARMS = ("foundation", "instruct", "dapt", "dapt_residual")
 Report = Callable[[str], None]
 Record = TypeVar("Record")
 
@@ -50,6 +53,12 @@ class Build:
     def has_house(self) -> bool:
         """Whether the instruct sibling is made here, from the house instructions."""
         return self.recipe.foundation.instruct == HOUSE
+
+    @property
+    def has_reward_model(self) -> bool:
+        """Whether the objective takes its rewards from a model that is trained for it."""
+        settings = self.recipe.align
+        return settings.rewards == MODEL and "scores" in load_objective(settings.objective, settings.settings).needs
 
     @property
     def house_folder(self) -> Path:
@@ -97,6 +106,13 @@ class Build:
         base = self.dapt.base if name == "sft_after_dapt" else self.dapt_residual.base
         return Checkpoint(base, self.folder / name)
 
+    def expert(self, name: str) -> Checkpoint:
+        """A built expert by name."""
+        folder = self.home / name
+        if not (folder / RECORD).is_file():
+            raise UserError(f"There is no expert '{name}' in {self.home}. 'expertsmith list' shows what is built.")
+        return Checkpoint(self.dapt_residual.base, folder)
+
     def arms(self) -> dict[str, Checkpoint]:
         """The models that a report compares, in order."""
         return {
@@ -114,6 +130,8 @@ class Build:
             yield pretrain_stage(self)
             yield residual_stage(self)
             yield structured_stage(self)
+            if self.has_reward_model:
+                yield reward_model_stage(self)
             yield conversation_stage(self)
             yield multi_task_stage(self)
             yield sft_after_dapt_stage(self)
@@ -121,7 +139,8 @@ class Build:
 
 def stage_names(build: Build) -> list[str]:
     """Names for the running list."""
-    tracks = ["pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt"]
+    reward_model = ["reward_model"] if build.has_reward_model else []
+    tracks = ["pretrain", "residual", "structured", *reward_model, "conversation", "multi_task", "sft_after_dapt"]
     names = [f"{build.domain.name}/{name}" for name in tracks] if build.domain.name != HOUSE else []
     return ["house/instruct", *names]
 
@@ -129,7 +148,7 @@ def stage_names(build: Build) -> list[str]:
 def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     """Run every stage that is not done; `report` gets one line per stage."""
     names = stage_names(build)
-    load_objective(build.recipe.align.objective, build.recipe.align.settings)  # refuse it now, not after an hour
+    align.check(build.recipe.align)  # refuse it now, not after an hour
     _ = build.base_digest, build.instruct.base  # and models that are not there
     write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
@@ -255,14 +274,29 @@ def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage
     """Preference optimization on top of a checkpoint."""
     settings = build.recipe.align
     rows = capped(build.domain.preferences("train"), settings)
+    arms = {name: model for name, model in build.arms().items() if name in REFERENCE_ARMS}
+    parts = align.Parts(build.domain, settings, start, arms, build.expert, build.folder / "reward_model")
 
     def run(folder: Path) -> Mapping[str, Any]:
-        (folder / TRACK_WORK).mkdir(exist_ok=True)
-        metrics = align.run(start, rows, settings, build.recipe.seed, folder / TRACK_WORK)
+        work = folder / TRACK_WORK
+        work.mkdir(exist_ok=True)
+        metrics = align.run(parts, rows, build.recipe.seed, work)
         return finish(build, f"{build.domain.name}/{name}", about, Finish(start, rows, metrics), folder)
 
-    record = inputs(build, settings, rows) | {"start": start.digest()}
+    record = inputs(build, settings, rows) | {"start": start.digest()} | parts.inputs()
     return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run)
+
+
+def reward_model_stage(build: Build) -> Stage:
+    """The reward model of the domain's preferences, over the domain model."""
+    settings = build.recipe.reward_model
+    rows = capped(build.domain.preferences("train"), settings)
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        return reward.run(build.dapt_residual, rows, settings, build.recipe.seed, folder)
+
+    record = inputs(build, settings, rows) | {"start": build.dapt_residual.digest()}
+    return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run)
 
 
 def structured_examples(domain: Domain) -> tuple[Example, ...]:
@@ -299,8 +333,8 @@ def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> 
     own = read_adapter(folder / TRACK_WORK)
     parent = [(read_adapter(parts.start.adapter), 1.0)] if parts.start.adapter else []
     write_adapter(compose([*parent, (own, 1.0)]), parts.start.base, folder)
-    for log in (folder / TRACK_WORK).glob("*.jsonl"):
-        shutil.copy(log, folder / log.name)
+    for kept in (*(folder / TRACK_WORK).glob("*.jsonl"), *(folder / TRACK_WORK).glob("head.*")):
+        shutil.copy(kept, folder / kept.name)
     write_expert(folder, parts.start.base, card(build, name, about, parts))
     discard(folder / TRACK_WORK)
     return parts.metrics

@@ -17,15 +17,18 @@ from torch import Tensor, nn
 from experts.batch import Batch, additive
 
 CHUNK = 128
+HEAD = "preference_head"  # the attribute of a model that holds its head
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Log-probabilities of the T targets of a batch (nats), and of its S sequences with their lengths in tokens."""
+    """Log-probabilities of the T targets of a batch (nats), of its S sequences with their lengths in tokens, and the
+    sequences' rewards where the model has a preference head."""
 
     token_logprobs_T: Tensor
     logprobs_S: Tensor
     num_tokens_S: Tensor
+    rewards_S: Tensor | None = None
 
 
 class FrozenProjection(torch.autograd.Function):
@@ -88,7 +91,11 @@ def score(model: nn.Module, batch: Batch) -> Scored:
     sequence_T = batch.sequence_RL.to(device)[target_RL]
     sums = token_logprobs.new_zeros(batch.num_sequences).index_add(0, sequence_T, token_logprobs)
     counts = torch.bincount(sequence_T, minlength=batch.num_sequences)
-    return Scored(token_logprobs, sums, counts)
+    reward_head = getattr(model, HEAD, None)
+    rewards = None
+    if reward_head is not None and len(batch.ends_S):
+        rewards = reward_head(hidden_RLH.flatten(0, 1)[batch.ends_S.to(device)])
+    return Scored(token_logprobs, sums, counts, rewards)
 
 
 def decoder(model: nn.Module) -> nn.Module:

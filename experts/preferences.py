@@ -6,8 +6,8 @@ B examples, C candidates; column 0 is the chosen answer; ragged rows by the mask
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,16 @@ from experts.logprobs import Scored, score
 
 @dataclass(frozen=True)
 class PreferenceBatch:
-    """What an objective sees."""
+    """What an objective sees. `scores_BC` are rewards and `head_BC` the preference head's, where an objective needs
+    them; `training` is False in evaluation, where nothing is filtered and no statistic moves."""
 
     policy_BC: Tensor
     reference_BC: Tensor
     num_tokens_BC: Tensor
     present_BC: Tensor
+    scores_BC: Tensor = field(default_factory=lambda: torch.zeros(0))
+    head_BC: Tensor = field(default_factory=lambda: torch.zeros(0))
+    training: bool = False
 
     @property
     def ratio_BC(self) -> Tensor:
@@ -39,26 +43,58 @@ class PreferenceBatch:
         """Log-ratio of the chosen minus that of each rejected answer (not multiplied by beta)."""
         return self.ratio_BC[:, :1] - self.ratio_BC[:, 1:]
 
+    @property
+    def mean_logprobs_BC(self) -> Tensor:
+        """Log-probability per token under the policy."""
+        return self.policy_BC / self.num_tokens_BC.clamp(min=1)
+
+    @property
+    def mean_reference_BC(self) -> Tensor:
+        """Log-probability per token under the reference."""
+        return self.reference_BC / self.num_tokens_BC.clamp(min=1)
+
+    def mean_over_rejected(self, values_BK: Tensor) -> Tensor:
+        """The mean of each row over the rejected answers that it has (B,)."""
+        present_BK = self.present_BC[:, 1:]
+        return torch.where(present_BK, values_BK, 0.0).sum(1) / present_BK.sum(1)
+
 
 class Objective(Protocol):
-    """A loss on preference rows; one file each in `experts/objectives`. Only training calls `observe`."""
+    """A loss on preference rows; one file each in `experts/objectives`."""
 
-    needs: ClassVar[frozenset[str]]
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it reads of a batch besides the policy: "reference", "scores", "head"."""
+        ...
 
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B."""
         ...
 
-    def observe(self, batch: PreferenceBatch) -> None:
-        """Update running statistics."""
+
+@runtime_checkable
+class Running(Protocol):
+    """What has running statistics. Only training calls `observe`; the state is saved with each checkpoint."""
+
+    def observe(self, batch: Any) -> None:
+        """Update the statistics."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """The running statistics, as JSON."""
+        """The statistics, as JSON."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore the running statistics."""
+        """Restore the statistics."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An objective with numbers of its own in the training log."""
+
+    def metrics(self, batch: PreferenceBatch) -> dict[str, float]:
+        """Numbers of one batch."""
         ...
 
 
@@ -68,27 +104,27 @@ def load_objective(name: str, settings: dict[str, Any]) -> Objective:
     try:
         objective: Objective = plugin.Objective(**settings)
     except TypeError as error:
-        allowed = ", ".join(field.name for field in fields(plugin.Objective))
+        allowed = ", ".join(each.name for each in fields(plugin.Objective) if each.init)
         raise UserError(f"Settings {settings} do not fit objective '{name}' ({error}). Allowed: {allowed}.") from None
-    unknown = objective.needs - {"reference"}
-    if unknown:
-        raise UserError(f"Objective '{name}' needs {', '.join(sorted(unknown))}, which this build does not provide.")
     return objective
 
 
 @dataclass(frozen=True)
 class EncodedPreference:
-    """A preference row as one packed segment, with the reference's log-probabilities once they are known."""
+    """A preference row as one packed segment, with each reference's log-probabilities of its candidates (nats) once
+    they are known, and the candidates' rewards where an objective needs them."""
 
     id: str
     segment: Segment
-    reference: tuple[float, ...] = ()
+    references: tuple[tuple[float, ...], ...] = ()
+    scores: tuple[float, ...] = ()
 
 
-def encode_preference(tokenizer: Tokenizer, row: Preference) -> EncodedPreference:
-    """Tokenize a prompt and its candidates; the end-of-turn token belongs to each candidate."""
+def encode_preference(tokenizer: Tokenizer, row: Preference, with_ends: bool = False) -> EncodedPreference:
+    """Tokenize a prompt and its candidates; the end-of-turn token belongs to each candidate, and is read (not only
+    predicted) `with_ends`."""
     candidates = [completion_ids(tokenizer, text) for text in row.candidates]
-    return EncodedPreference(row.id, candidates_segment(prompt_ids(tokenizer, row.prompt), candidates))
+    return EncodedPreference(row.id, candidates_segment(prompt_ids(tokenizer, row.prompt), candidates, with_ends))
 
 
 def collate_preferences(rows: Sequence[EncodedPreference], row_tokens: int, pad_id: int) -> Batch:
@@ -101,18 +137,33 @@ def by_candidate(values_S: Tensor, counts: Sequence[int]) -> Tensor:
     return nn.utils.rnn.pad_sequence(list(values_S.split(list(counts))), batch_first=True)
 
 
-def preference_batch(scored: Scored, rows: Sequence[EncodedPreference]) -> PreferenceBatch:
-    """The tensors of an objective, on the device of the scores; a row without references has zeros there."""
+def preference_batch(scored: Scored, rows: Sequence[EncodedPreference], training: bool = False) -> PreferenceBatch:
+    """The tensors of an objective, on the device of the scores, with the first reference of each row (zeros where a
+    row has none)."""
     counts = [row.segment.num_sequences for row in rows]
     policy = by_candidate(scored.logprobs_S, counts)
-    reference = torch.tensor([v for row in rows for v in (row.reference or (0.0,) * row.segment.num_sequences)])
     present = by_candidate(torch.ones(sum(counts)), counts) > 0
     return PreferenceBatch(
         policy,
-        by_candidate(reference, counts).to(policy),
+        table(
+            [row.references[0] if row.references else (0.0,) * n for row, n in zip(rows, counts, strict=True)], policy
+        ),
         by_candidate(scored.num_tokens_S, counts),
         present.to(policy.device),
+        table([row.scores for row in rows], policy),
+        policy.new_zeros(0) if scored.rewards_S is None else by_candidate(scored.rewards_S, counts),
+        training,
     )
+
+
+def references_of(rows: Sequence[EncodedPreference], like: Tensor) -> Tensor:
+    """All references' log-probabilities, (R, B, C)."""
+    return torch.stack([table(column, like) for column in zip(*(row.references for row in rows), strict=True)])
+
+
+def table(rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    """Ragged rows of numbers as (B, C), zeros behind their ends."""
+    return nn.utils.rnn.pad_sequence([like.new_tensor(row) for row in rows], batch_first=True)
 
 
 @torch.no_grad()

@@ -73,10 +73,15 @@ class Sft(Training):
 
 
 class Align(Training):
-    """Preference optimization."""
+    """Preference optimization. `references` are `start` (the model that is trained), an arm of the report, or a model
+    folder or hub id; several are mixed. `rewards` are `given` (the rows' scores), `reward_model` (trained first, on the
+    same rows), `judges:NAME,NAME` or `head:DOMAIN/EXPERT`, where the objective needs any."""
 
     objective: str = "dpo"
     settings: dict[str, Any] = {}
+    references: tuple[str, ...] = Field(("start",), min_length=1)
+    mixing: dict[str, Any] = {}
+    rewards: str = "given"
     learning_rate: float = Field(2e-4, gt=0, lt=1)
     epochs: float = Field(1.0, gt=0, le=100)
     accumulation: int = Field(2, ge=1)
@@ -88,11 +93,11 @@ class Evaluation(Section):
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
     limit: int = Field(8, ge=0)
     label_limit: int = Field(0, ge=0)
-    document_limit: int = Field(0, ge=0)
+    document_limit: int = Field(12, ge=0)
     preference_limit: int = Field(0, ge=0)
     judge_limit: int = Field(3, ge=0)
-    instruction_limit: int = Field(16, ge=0)
-    max_new_tokens: int = Field(120, ge=1, le=2048)
+    instruction_limit: int = Field(12, ge=0)
+    max_new_tokens: int = Field(96, ge=1, le=2048)
     batch_size: int = Field(48, ge=1)
 
 
@@ -106,6 +111,7 @@ class Recipe(Section):
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=2.0)
     align: Align = Align()
+    reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
     seed: int = 0
 
@@ -125,7 +131,7 @@ def merged(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The defaults with what was given put over them, section by section; a section's other defaults stay."""
     result = dict(defaults)
     for key, value in given.items():
-        inside = isinstance(value, dict) and isinstance(defaults.get(key), dict) and key != "settings"
+        inside = isinstance(value, dict) and isinstance(defaults.get(key), dict) and key not in ("settings", "mixing")
         result[key] = merged(defaults[key], value) if inside else value
     return result
 

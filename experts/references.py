@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from domains.atomic import write_text_atomically
-from domains.example import Preference
-from experts.digests import digest_of
-from experts.preferences import EncodedPreference
+import torch
 
-Scorer = Callable[[Sequence[EncodedPreference]], list[tuple[float, ...]]]
+from domains.atomic import write_text_atomically
+from domains.errors import UserError
+from domains.example import Preference
+from experts.checkpoint import Checkpoint, load, load_tokenizer
+from experts.device import probe
+from experts.digests import digest_of
+from experts.encoding import template_digest
+from experts.preferences import candidate_logprobs, encode_preference
+from experts.train import Trainable
+
+Column = list[tuple[float, ...]]
+TOLERANCE = 0.02
 
 
 def row_key(model_digest: str, template: str, row: Preference) -> str:
@@ -20,14 +28,56 @@ def row_key(model_digest: str, template: str, row: Preference) -> str:
     return digest_of([model_digest, template, [m.as_dict() for m in row.prompt], row.candidates])
 
 
-def with_references(
-    rows: Sequence[EncodedPreference], keys: Sequence[str], cache: Path, score_rows: Scorer
-) -> list[EncodedPreference]:
-    """Rows with their reference sums (nats); only rows that the cache lacks are scored."""
-    known: dict[str, list[float]] = json.loads(cache.read_text()) if cache.exists() else {}
-    missing = [i for i, key in enumerate(keys) if key not in known]
-    if missing:
-        values = score_rows([rows[i] for i in missing])
-        known |= {keys[i]: list(sums) for i, sums in zip(missing, values, strict=True)}
-        write_text_atomically(cache, json.dumps(known))
-    return [replace(row, reference=tuple(known[key])) for row, key in zip(rows, keys, strict=True)]
+@dataclass(frozen=True)
+class ReferenceCache:
+    """Sums of log-probabilities (nats) in a file."""
+
+    path: Path
+
+    def column(
+        self, reference: Checkpoint, rows: Sequence[Preference], loaded: Trainable | None, row_tokens: int
+    ) -> Column:
+        """One reference's sums for the candidates of each row. It reads the text with its own tokenizer and template;
+        `loaded` is the model itself where it is in memory."""
+        tokenizer = loaded.tokenizer if loaded else load_tokenizer(reference.base)
+        digest, template = reference.digest(), template_digest(tokenizer)
+        keys = [row_key(digest, template, row) for row in rows]
+
+        def score_rows(missing: Sequence[Preference]) -> Column:
+            device = probe()
+            ready = loaded or Trainable(
+                load(reference, device.dtype, device.score_attention).to(device.name), tokenizer, device
+            )
+            return sums_of(ready, missing, row_tokens)
+
+        return self.filled(keys, rows, score_rows)
+
+    def filled(
+        self, keys: Sequence[str], rows: Sequence[Preference], score_rows: Callable[[Sequence[Preference]], Column]
+    ) -> Column:
+        """Sums by key; only rows that the file lacks are scored, and one that it has is scored again as a check."""
+        known: dict[str, list[float]] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        probe_row = next((i for i, key in enumerate(keys) if key in known), None)
+        if missing:
+            wanted = missing + ([probe_row] if probe_row is not None else [])
+            values = dict(zip(wanted, score_rows([rows[i] for i in wanted]), strict=True))
+            if probe_row is not None:
+                check_same(known[keys[probe_row]], values[probe_row], self.path)
+            known |= {keys[i]: list(values[i]) for i in missing}
+            write_text_atomically(self.path, json.dumps(known))
+        return [tuple(known[key]) for key in keys]
+
+
+def check_same(kept: Sequence[float], found: Sequence[float], path: Path) -> None:
+    """Refuse a cache that says something else than the model."""
+    if any(abs(a - b) > TOLERANCE * max(1.0, abs(b)) for a, b in zip(kept, found, strict=True)):
+        raise UserError(f"The reference log-probabilities in {path.name} are not those of the model. Remove the file.")
+
+
+def sums_of(ready: Trainable, rows: Sequence[Preference], row_tokens: int) -> Column:
+    """Log-probabilities (nats) of every candidate under a loaded model."""
+    encoded = [encode_preference(ready.tokenizer, row) for row in rows]
+    with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
+        scored = candidate_logprobs(ready.model, encoded, row_tokens, ready.tokenizer.pad_token_id)
+    return [tuple(batch.policy_BC[0, : len(row.candidates)].tolist()) for batch, row in zip(scored, rows, strict=True)]

@@ -1,6 +1,6 @@
-"""The training loops: TRL's SFTTrainer on packed rows, and one subclass of transformers.Trainer for preferences.
+"""What all training shares, and next-token training: TRL's SFTTrainer on packed rows. See `alignment` for preferences.
 
-Both take log-probabilities from `logprobs.score`, so masks, packing and precision are the same everywhere.
+Log-probabilities come from `logprobs.score`, so masks, packing and precision are the same everywhere.
 """
 
 from __future__ import annotations
@@ -9,42 +9,31 @@ import json
 import math
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from domains.errors import UserError
-from domains.example import Preference
 from experts.batch import Row, collate
 from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import Device, probe
-from experts.encoding import template_digest
 from experts.journal import CHECKPOINTS
 from experts.logprobs import score
-from experts.preferences import (
-    EncodedPreference,
-    Objective,
-    candidate_logprobs,
-    collate_preferences,
-    encode_preference,
-    preference_batch,
-)
+from experts.ranks import num_ranks
 from experts.recipe import Training
-from experts.references import row_key, with_references
 
 LOG = "train_log.jsonl"
-OBJECTIVE_STATE = "objective.json"
-REFERENCES = "references.json"
 COMPLETE = "complete"
 
 
@@ -70,6 +59,7 @@ def prepare(start: Checkpoint, settings: Training, seed: int) -> Trainable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             model = get_peft_model(model, config)
+    model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
     return Trainable(model.train(), load_tokenizer(start.base), device)
 
 
@@ -150,37 +140,12 @@ class PackedTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> Tensor:
         """Mean negative log-probability of the targets (nats per token)."""
         with self.compute_loss_context_manager(), autocast(self.args):
-            scored = score(model, inputs["batch"])
+            scored = model(inputs["batch"])
         if self.by_example:
             loss = -(scored.logprobs_S / scored.num_tokens_S).mean()
             return checked(loss / (self.args.gradient_accumulation_steps if self.model.training else 1), "training")
         count = num_items_in_batch if num_items_in_batch is not None else scored.token_logprobs_T.numel()
-        return checked(-scored.token_logprobs_T.sum() / count, "training")
-
-
-class PreferenceTrainer(Trainer):
-    """Any objective on rows of one chosen and k >= 1 rejected answers, the prompt computed once per row."""
-
-    def __init__(self, *args: Any, objective: Objective, **options: Any) -> None:
-        self.preference_objective = objective
-        super().__init__(*args, **options)
-        self.model_accepts_loss_kwargs = False
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Tensor:
-        """Mean of the objective over the rows of the batch."""
-        with autocast(self.args):
-            scored = score(model, inputs["batch"])
-        batch = preference_batch(scored, inputs["rows"])
-        if model.training:
-            self.preference_objective.observe(batch)
-        return checked(self.preference_objective(batch).mean(), "preference")
-
-    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
-        super()._save_checkpoint(*args, **options)
-        folder = Path(cast(str, self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        (folder / OBJECTIVE_STATE).write_text(json.dumps(self.preference_objective.state()))
+        return checked(-scored.token_logprobs_T.sum() / count * num_ranks(), "training")
 
 
 def autocast(args: TrainingArguments) -> Any:
@@ -197,12 +162,13 @@ def last_complete(checkpoints: Path) -> str | None:
     return found
 
 
-def fit(trainer: Any, folder: Path) -> dict[str, Any]:
-    """Train, going on from the last checkpoint of an interrupted run; returns the final numbers."""
+def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda checkpoint: None) -> dict[str, Any]:
+    """Train, going on from the last checkpoint of an interrupted run (`restore` takes up what it holds besides the
+    model, the optimiser and the random numbers); returns the final numbers."""
     checkpoints = folder / CHECKPOINTS
     last = last_complete(checkpoints)
-    if last and isinstance(trainer, PreferenceTrainer):
-        trainer.preference_objective.restore(json.loads((Path(last) / OBJECTIVE_STATE).read_text()))
+    if last:
+        restore(Path(last))
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Progress)
     with warnings.catch_warnings():
@@ -240,49 +206,3 @@ def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed:
     metrics = fit(trainer, folder)
     ready.model.save_pretrained(folder)
     return metrics
-
-
-def train_preferences(
-    start: Checkpoint, rows: Sequence[Preference], objective: Objective, settings: Training, seed: int, folder: Path
-) -> dict[str, Any]:
-    """Preference training against the starting model as the reference; the adapter is written to `folder`."""
-    if not rows:
-        raise UserError("There is nothing to align on: the preference training split is empty. Add preference rows.")
-    ready = prepare(start, settings, seed)
-    encoded = referenced(ready, start, rows, settings, folder)
-    num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
-    pad_id = ready.tokenizer.pad_token_id
-
-    def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
-        chosen = [encoded[item["row"]] for item in items]
-        return {"batch": collate_preferences(chosen, settings.row_tokens, pad_id), "rows": chosen}
-
-    trainer = PreferenceTrainer(
-        model=ready.model,
-        objective=objective,
-        args=TrainingArguments(**arguments(folder, settings, seed, ready.device, num_steps)),
-        train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
-        data_collator=to_batch,
-        processing_class=ready.tokenizer,
-        callbacks=[Log(folder / LOG), MarkComplete()],
-    )
-    metrics = fit(trainer, folder)
-    ready.model.save_pretrained(folder)
-    return metrics
-
-
-def referenced(
-    ready: Trainable, start: Checkpoint, rows: Sequence[Preference], settings: Training, folder: Path
-) -> list[EncodedPreference]:
-    """Encoded rows with the log-probabilities of the untrained model, from the cache where it has them."""
-    encoded = [encode_preference(ready.tokenizer, row) for row in rows]
-    pad_id = ready.tokenizer.pad_token_id
-
-    def score_rows(missing: Sequence[EncodedPreference]) -> list[tuple[float, ...]]:
-        with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
-            scored = candidate_logprobs(ready.model, missing, settings.row_tokens, pad_id)
-        return [tuple(batch.policy_BC[0].tolist()) for batch in scored]
-
-    model, template = start.digest(), template_digest(ready.tokenizer)
-    keys = [row_key(model, template, row) for row in rows]
-    return with_references(encoded, keys, folder / REFERENCES, score_rows)

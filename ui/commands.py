@@ -246,6 +246,15 @@ def compare(options: Options) -> int:
     return 0
 
 
+def bench(options: Options) -> int:
+    """One measurement; its rows."""
+    from domains.plugins import load_plugin
+
+    found = load_plugin("experts.benches", options.name, "bench").run(quick=options.quick)
+    emit(options, found, [json.dumps(row) for row in found["rows"]])
+    return 0
+
+
 def request_text(options: Options) -> str:
     """The request, not blank."""
     if not options.text.strip():

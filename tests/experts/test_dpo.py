@@ -100,9 +100,3 @@ def test_huge_margins_stay_finite():
     policy = torch.tensor([[0.0, -1e6], [-1e6, 0.0]])
     batch = PreferenceBatch(policy, torch.zeros(2, 2), torch.ones(2, 2), torch.ones(2, 2, dtype=torch.bool))
     assert Objective(0.1)(batch).tolist() == pytest.approx([0.0, 1e5])
-
-
-def test_no_running_statistics():
-    objective = Objective()
-    objective.observe(random_preference_batch(2, 2))
-    assert objective.state() == {}

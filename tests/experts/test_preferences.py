@@ -65,7 +65,7 @@ def encoded(num_candidates, reference):
     from experts.batch import candidates_segment
     from experts.preferences import EncodedPreference
 
-    return EncodedPreference("x", candidates_segment([1], [[2]] * num_candidates), reference)
+    return EncodedPreference("x", candidates_segment([1], [[2]] * num_candidates), (reference,))
 
 
 def test_an_absent_candidate_has_no_ratio():
@@ -97,5 +97,5 @@ def test_unknown_objective_names_the_nearest():
 
 
 def test_unknown_setting_names_the_allowed():
-    with pytest.raises(UserError, match=r"'betta'.* Allowed: beta, label_smoothing\.$"):
+    with pytest.raises(UserError, match=r"'betta'.* Allowed: beta, label_smoothing, loss\.$"):
         load_objective("dpo", {"betta": 1})

@@ -8,11 +8,12 @@ import torch
 
 from domains.errors import UserError
 from domains.example import Message, Preference
+from experts.alignment import Alignment, train_preferences
 from experts.batch import conversation_segment, pack_in_order
 from experts.checkpoint import Checkpoint, read_adapter
 from experts.objectives.dpo import Objective
 from experts.recipe import Align, Sft
-from experts.train import LOG, last_complete, train_preferences, train_rows
+from experts.train import LOG, last_complete, train_rows
 from tests.experts.test_logprobs import alone, random_ids
 
 ROWS = (
@@ -59,7 +60,7 @@ def test_the_loss_is_the_mean_over_tokens_or_over_examples(base, model, tmp_path
 def test_preference_training_starts_at_ln_2_and_writes_an_adapter(base, tmp_path):
     """In the first step the policy is the reference, so every margin is 0 whatever the number of rejected answers."""
     settings = Align(rank=2, epochs=1, accumulation=2, row_tokens=128)
-    metrics = train_preferences(Checkpoint(base), ROWS, Objective(), settings, 0, tmp_path)
+    metrics = train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, tmp_path)
     assert metrics["steps"] == 1
     assert metrics["loss"] == pytest.approx(math.log(2), abs=0.02)
     assert len(read_adapter(tmp_path)) == 14
@@ -68,7 +69,7 @@ def test_preference_training_starts_at_ln_2_and_writes_an_adapter(base, tmp_path
 
 def test_preference_training_lowers_the_loss(base, tmp_path):
     settings = Align(rank=4, epochs=8, accumulation=2, row_tokens=128, learning_rate=0.01)
-    metrics = train_preferences(Checkpoint(base), ROWS, Objective(), settings, 0, tmp_path)
+    metrics = train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, tmp_path)
     assert metrics["loss"] < math.log(2) - 0.05
 
 
@@ -79,7 +80,7 @@ def test_a_loss_that_is_no_number_stops_before_the_step(base, tmp_path):
 
     settings = Align(rank=2, epochs=1, row_tokens=128)
     with pytest.raises(UserError, match="preference loss became nan. Lower the learning rate"):
-        train_preferences(Checkpoint(base), ROWS, Broken(), settings, 0, tmp_path)
+        train_preferences(Checkpoint(base), ROWS, Alignment(Broken()), settings, 0, tmp_path)
     assert not (tmp_path / "adapter_model.safetensors").exists()
 
 
@@ -87,7 +88,7 @@ def test_nothing_to_train_on_is_answered(base, tmp_path):
     with pytest.raises(UserError, match="nothing to train on"):
         train_rows(Checkpoint(base), [], one_step(), 0, tmp_path)
     with pytest.raises(UserError, match="nothing to align on"):
-        train_preferences(Checkpoint(base), [], Objective(), Align(), 0, tmp_path)
+        train_preferences(Checkpoint(base), [], Alignment(Objective()), Align(), 0, tmp_path)
 
 
 def test_the_newest_whole_checkpoint_is_taken_and_others_are_removed(tmp_path):

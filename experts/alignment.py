@@ -1,0 +1,253 @@
+"""Preference training: one subclass of transformers.Trainer, any objective, any number of answers and references."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
+
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from domains.errors import UserError
+from domains.example import Preference
+from experts.checkpoint import Checkpoint
+from experts.head import PreferenceHead, load_head
+from experts.logprobs import HEAD
+from experts.mixing import Mixing
+from experts.preferences import (
+    EncodedPreference,
+    Measured,
+    Objective,
+    PreferenceBatch,
+    Running,
+    collate_preferences,
+    encode_preference,
+    preference_batch,
+    references_of,
+)
+from experts.recipe import Training
+from experts.references import ReferenceCache
+from experts.train import LOG, Log, MarkComplete, Trainable, arguments, autocast, checked, fit, prepare
+
+STATE = "alignment.json"
+REFERENCES = "references.json"
+
+
+@runtime_checkable
+class WithHead(Protocol):
+    """An objective that trains a preference head."""
+
+    pooler: str
+    head_learning_rate: float
+    head_decay: float
+    prior_decay: float
+
+
+def head_groups(model: Any, settings: WithHead) -> list[dict[str, Any]]:
+    """Parameter groups: the head, the second factors of the adapter, the rest."""
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    head = [weight for name, weight in trained.items() if HEAD in name]
+    second = [weight for name, weight in trained.items() if "lora_B" in name]
+    rest = [weight for name, weight in trained.items() if HEAD not in name and "lora_B" not in name]
+    return [
+        {"params": head, "lr": settings.head_learning_rate, "weight_decay": settings.head_decay},
+        {"params": second, "weight_decay": settings.prior_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What preference training is about: the objective, the references and how they mix, and the rewards (by row id)
+    that an objective needs. No references means the starting model. `held_out` rows set a mixture's weights."""
+
+    objective: Objective
+    mixing: Mixing = field(default_factory=Mixing)
+    references: tuple[Checkpoint, ...] = ()
+    held_out: tuple[Preference, ...] = ()
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """Running statistics, as JSON."""
+        objective = self.objective.state() if isinstance(self.objective, Running) else {}
+        return {"objective": objective, "mixing": self.mixing.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from saved statistics."""
+        if isinstance(self.objective, Running):
+            self.objective.restore(state["objective"])
+        self.mixing.restore(state["mixing"])
+
+
+class PreferenceTrainer(Trainer):
+    """Any objective on rows of one chosen and k >= 1 rejected answers, the prompt computed once per row, under any
+    mixture of references."""
+
+    def __init__(self, *args: Any, alignment: Alignment, **options: Any) -> None:
+        self.alignment = alignment
+        self.sums: dict[str, float] = {}
+        self.num_summed = 0
+        super().__init__(*args, **options)
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Mean of the objective over the rows of the batch. Statistics of the batch are noted by the objective before
+        its loss, by the mixture after it: a batch never sets its own weights."""
+        with autocast(self.args):
+            scored = model(inputs["batch"])
+        objective, mixing, rows = self.alignment.objective, self.alignment.mixing, inputs["rows"]
+        batch = preference_batch(scored, rows, model.training)
+        if model.training and isinstance(objective, Running):
+            objective.observe(batch)
+        if "reference" not in objective.needs or len(rows[0].references) < 2:
+            loss = objective(batch)
+        else:
+            references_RBC = references_of(rows, batch.policy_BC)
+            loss = mixing.loss(objective, batch, references_RBC)
+            if model.training:
+                mixing.observe(references_RBC, batch.present_BC)
+        self.note(batch)
+        return checked(loss.mean(), "preference")
+
+    @torch.no_grad()
+    def note(self, batch: PreferenceBatch) -> None:
+        """Add a batch's numbers to those of the next log line."""
+        objective = self.alignment.objective
+        found = {"reward_margin": float(batch.mean_over_rejected(batch.margins_BK).mean())}
+        found["reward_accuracy"] = float(batch.mean_over_rejected((batch.margins_BK > 0).float()).mean())
+        found |= objective.metrics(batch) if isinstance(objective, Measured) else {}
+        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in found.items()}
+        self.num_summed += 1
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        """One log line, with the means since the last one."""
+        if self.num_summed:
+            logs = logs | {name: round(value / self.num_summed, 4) for name, value in self.sums.items()}
+            self.sums, self.num_summed = {}, 0
+        super().log(logs, *args, **options)
+
+    def create_optimizer(self, *args: Any, **options: Any) -> Any:
+        """AdamW; an adapter's second factor decays to 0, which is where it started, and a head has its own rates."""
+        if self.optimizer is None and isinstance(self.alignment.objective, WithHead):
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, cast(Any, self.model))
+            self.optimizer = kind(head_groups(self.model, self.alignment.objective), **settings)
+        return super().create_optimizer(*args, **options)
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        super()._save_checkpoint(*args, **options)
+        folder = Path(cast(str, self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        (folder / STATE).write_text(json.dumps(self.alignment.state()))
+        head = getattr(self.model, HEAD, None)
+        if head is not None:
+            head.save(folder)
+
+
+def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alone
+    start: Checkpoint,
+    rows: Sequence[Preference],
+    alignment: Alignment,
+    settings: Training,
+    seed: int,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> dict[str, Any]:
+    """Preference training; the adapter, and the head of an objective that has one, are written to `folder`."""
+    if not rows:
+        raise UserError("There is nothing to align on: the preference training split is empty. Add preference rows.")
+    ready = prepare(start, settings, seed)
+    add_head(ready, alignment.objective, seed)
+    encoded = encoded_rows(ready, start, rows, alignment, settings, folder)
+    num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
+    pad_id = ready.tokenizer.pad_token_id
+
+    def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
+        chosen = [encoded[item["row"]] for item in items]
+        return {"batch": collate_preferences(chosen, settings.row_tokens, pad_id), "rows": chosen}
+
+    trainer = PreferenceTrainer(
+        model=ready.model,
+        alignment=alignment,
+        args=TrainingArguments(**arguments(folder, settings, seed, ready.device, num_steps)),
+        train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
+        data_collator=to_batch,
+        processing_class=ready.tokenizer,
+        callbacks=[Log(folder / LOG), MarkComplete(), *callbacks],
+    )
+
+    def restore(checkpoint: Path) -> None:
+        alignment.restore(json.loads((checkpoint / STATE).read_text()))
+        if hasattr(ready.model, HEAD):
+            getattr(ready.model, HEAD).load_state_dict(load_head(checkpoint).state_dict())
+
+    metrics = fit(trainer, folder, restore)
+    ready.model.save_pretrained(folder)
+    if hasattr(ready.model, HEAD):
+        getattr(ready.model, HEAD).save(folder)
+    return metrics
+
+
+def add_head(ready: Trainable, objective: Objective, seed: int) -> None:
+    """Give the model a preference head when the objective trains one."""
+    if isinstance(objective, WithHead):
+        head = PreferenceHead(ready.model.get_output_embeddings().weight.shape[1], objective.pooler, seed)
+        ready.model.add_module(HEAD, head.to(ready.model.device))
+
+
+def encoded_rows(
+    ready: Trainable,
+    start: Checkpoint,
+    rows: Sequence[Preference],
+    alignment: Alignment,
+    settings: Training,
+    folder: Path,
+) -> list[EncodedPreference]:
+    """Rows as tokens, with the log-probabilities of the references and the rewards that the objective needs."""
+    needs = alignment.objective.needs
+    encoded = [encode_preference(ready.tokenizer, row, "head" in needs) for row in rows]
+    if "reference" in needs:
+        columns = reference_columns(ready, start, rows, alignment, settings, folder)
+        encoded = [replace(row, references=values) for row, values in zip(encoded, columns, strict=True)]
+    if "scores" in needs:
+        encoded = [replace(e, scores=rewards_of(row, alignment.scores)) for e, row in zip(encoded, rows, strict=True)]
+    return encoded
+
+
+def rewards_of(row: Preference, scores: Mapping[str, tuple[float, ...]]) -> tuple[float, ...]:
+    """The rewards of a row's candidates."""
+    found = scores.get(row.id) or row.scores
+    if found is None or len(found) != len(row.candidates):
+        raise UserError(
+            f"Preference row '{row.id}' has no reward for each of its {len(row.candidates)} answers. "
+            "Add 'scores' to it (chosen first), or set align.rewards to reward_model, judges or an expert with a head."
+        )
+    return tuple(map(float, found))
+
+
+def reference_columns(
+    ready: Trainable,
+    start: Checkpoint,
+    rows: Sequence[Preference],
+    alignment: Alignment,
+    settings: Training,
+    folder: Path,
+) -> list[tuple[tuple[float, ...], ...]]:
+    """Every reference's log-probabilities for each row. The starting model is scored as it is in memory; any other
+    reads the same text with its own tokenizer and template."""
+    cache = ReferenceCache(folder / REFERENCES)
+    wanted = [*rows, *alignment.held_out] if alignment.mixing.needs_held_out else list(rows)
+    columns = [
+        cache.column(reference, wanted, ready if reference == start else None, settings.row_tokens)
+        for reference in alignment.references or (start,)
+    ]
+    table = list(zip(*columns, strict=True))
+    if alignment.mixing.needs_held_out:
+        alignment.mixing.fit_rows(table[len(rows) :])
+    return table[: len(rows)]

@@ -1,0 +1,182 @@
+"""Every objective on the same data, three seeds, an equal tuning budget: the held-out benchmark of the DDO-RM paper
+(arXiv 2604.11119) in this project's setting.
+
+Start: the house instruct model over the embedded foundation. Data: the preference rows of both shipped domains. Each
+objective tries the same learning rates with the first seed, and keeps the one with the highest pair accuracy on dev (by
+implicit reward); then it trains once per seed and is measured on test. DDO-RM gets +1 for the chosen and -1 for the
+rejected answers as rewards, which is what a perfect reward model would say. What is done is kept in
+`HOME/bench/objectives.jsonl`, so that a stopped run goes on. Run: `expertsmith bench objectives --json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+from domains.domain import Domain
+from domains.example import Preference, Split
+from experts import house
+from experts.alignment import Alignment, train_preferences
+from experts.benches.recommendation import joined
+from experts.checkpoint import Checkpoint, load, load_tokenizer
+from experts.device import probe
+from experts.digests import digest_of
+from experts.embedded import foundation_folder
+from experts.preferences import candidate_logprobs, encode_preference, load_objective
+from experts.recipe import Align
+from judges.stats import paired_test
+
+SEEDS = (42, 13, 3407)
+LEARNING_RATES = (1e-4, 4e-4)
+ROW_TOKENS = 1024
+OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpo": ("dpo", {}),
+    "ipo": ("dpo", {"loss": "ipo"}),
+    "beta_dpo": ("beta_dpo", {}),
+    "s_dpo": ("s_dpo", {}),
+    "ddo_rm": ("ddo_rm", {}),
+    "dph": ("dph", {}),
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one row: implicit rewards and mean log-probabilities of its candidates, chosen first."""
+
+    id: str
+    rewards: tuple[float, ...]
+    means: tuple[float, ...]
+
+
+def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any]:
+    """Rows per objective and seed, and every objective against DPO, paired by preference row."""
+    bench = Bench(home / "bench" / ("quick.jsonl" if quick else "objectives.jsonl"), quick)
+    rows, found = [], {}
+    for name in OBJECTIVES:
+        rate = bench.best_rate(name)
+        for seed in bench.seeds:
+            found[name, seed] = bench.trained(name, rate, seed, "test")
+            rows.append({"objective": name, "seed": seed, **summary(found[name, seed]), "learning_rate": rate})
+    return {"rows": rows, "against_dpo": [against(name, found, bench.seeds) for name in OBJECTIVES if name != "dpo"]}
+
+
+def preferences(split: Split, quick: bool) -> list[Preference]:
+    """Rows of both domains, with rewards that say which answer is better."""
+    rows = [row for name in ("mortgage", "caregiving") for row in Domain.load(name).preferences(split)]
+    scored = [replace(row, scores=(1.0, *(-1.0 for _ in row.rejected))) for row in rows]
+    return scored[:3] if quick else scored
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Training runs whose results are kept in a file."""
+
+    path: Path
+    quick: bool
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the paper."""
+        return SEEDS[:1] if self.quick else SEEDS
+
+    def best_rate(self, name: str) -> float:
+        """The learning rate with the highest dev accuracy."""
+        rates = LEARNING_RATES[:1] if self.quick else LEARNING_RATES
+        return max(rates, key=lambda rate: summary(self.trained(name, rate, SEEDS[0], "dev"))["pair_accuracy_reward"])
+
+    def trained(self, name: str, rate: float, seed: int, split: Split) -> list[Scores]:
+        """Scores on a split after training; both splits are scored, so that a run is never made twice."""
+        key = digest_of([name, OBJECTIVES[name], rate, seed, self.quick])
+        known = self.known()
+        if key not in known:
+            print(f"{name}, learning rate {rate}, seed {seed}", file=sys.stderr, flush=True)
+            known[key] = self.train(name, rate, seed)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as handle:
+                handle.write(
+                    json.dumps({"key": key, "objective": name, "rate": rate, "seed": seed, **known[key]}) + "\n"
+                )
+        return [Scores(r["id"], tuple(r["rewards"]), tuple(r["means"])) for r in known[key][split]]
+
+    def known(self) -> dict[str, dict[str, Any]]:
+        """The runs in the file, by key."""
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
+        return {row["key"]: row for row in (json.loads(line) for line in lines if line.endswith("\n"))}
+
+    def train(self, name: str, rate: float, seed: int) -> dict[str, list[dict[str, Any]]]:
+        """One training run, scored on dev and test."""
+        with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
+            folder = Path(temporary)
+            house.use_shipped(folder / "house")
+            start = Checkpoint(foundation_folder(), folder / "house")
+            settings = Align(learning_rate=rate, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
+            objective = load_objective(*OBJECTIVES[name])
+            rows = preferences("train", self.quick)
+            train_preferences(start, rows, Alignment(objective), settings, seed, folder / "own")
+            tuned = joined(start, folder / "own", folder / "joined")
+            return {split: scored(tuned, start, preferences(split, self.quick)) for split in ("dev", "test")}
+
+
+def scored(tuned: Checkpoint, start: Checkpoint, rows: Sequence[Preference]) -> list[dict[str, Any]]:
+    """Implicit rewards against the start, and mean log-probabilities."""
+    device = probe()
+    tokenizer = load_tokenizer(start.base)
+    encoded = [encode_preference(tokenizer, row) for row in rows]
+    after, before = (
+        candidate_logprobs(
+            load(each, device.dtype, device.score_attention).to(device.name),
+            encoded,
+            ROW_TOKENS,
+            tokenizer.pad_token_id,
+        )
+        for each in (tuned, start)
+    )
+    return [
+        {
+            "id": row.id,
+            "rewards": (a.policy_BC - b.policy_BC)[0].tolist(),
+            "means": a.mean_logprobs_BC[0].tolist(),
+        }
+        for row, a, b in zip(rows, after, before, strict=True)
+    ]
+
+
+def accuracy(values: Sequence[float]) -> float:
+    """The share of rejected answers below the chosen one."""
+    return float(np.mean([values[0] > other for other in values[1:]]))
+
+
+def summary(found: Sequence[Scores]) -> dict[str, Any]:
+    """The paper's numbers, and the same by implicit reward; margins in nats per token. AUC within a prompt is what pair
+    accuracy is, with ties as halves; the pooled one mixes prompts."""
+    margins = [row.means[0] - other for row in found for other in row.means[1:]]
+    truth = [int(i == 0) for row in found for i in range(len(row.means))]
+    pooled = [value for row in found for value in row.means]
+    within = [np.mean([np.sign(row.means[0] - other) / 2 + 0.5 for other in row.means[1:]]) for row in found]
+    return {
+        "pair_accuracy_reward": round(float(np.mean([accuracy(row.rewards) for row in found])), 4),
+        "pair_accuracy_logp": round(float(np.mean([accuracy(row.means) for row in found])), 4),
+        "auc_pooled": round(float(roc_auc_score(truth, pooled)), 4),
+        "auc_within": round(float(np.mean(within)), 4),
+        "margin": round(float(np.mean(margins)), 4),
+        "margin_std": round(float(np.std(margins)), 4),
+        "n": len(found),
+    }
+
+
+def against(name: str, found: dict[tuple[str, int], list[Scores]], seeds: Sequence[int]) -> dict[str, Any]:
+    """An objective minus DPO in pair accuracy by mean log-probability, paired by row, seeds averaged first."""
+    means = {
+        which: np.mean([[accuracy(row.means) for row in found[which, seed]] for seed in seeds], axis=0).tolist()
+        for which in (name, "dpo")
+    }
+    test = paired_test(means[name], means["dpo"])
+    return {"objective": name, "difference": test.difference, "low": test.low, "high": test.high, "p": test.p}

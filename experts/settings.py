@@ -1,0 +1,22 @@
+"""Checks of an objective's settings, with one sentence for each thing that can be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from domains.errors import UserError, unknown_name
+
+
+def number(name: str, value: object, *, above: float | None = None, low: float = -1e9, high: float = 1e9) -> None:
+    """Refuse what is not a number in the range."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if not fits or (above is not None and isinstance(value, int | float) and value <= above):
+        limits = f"above {above:g}" if above is not None else f"of at least {low:g}" if low > -1e9 else ""
+        limits += f"{' and' if limits else ''} at most {high:g}" if high < 1e9 else ""
+        raise UserError(f"align.settings.{name} is {value!r}; give a number {limits}.")
+
+
+def choice(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse a word that is not one of those allowed."""
+    if value not in tuple(allowed):
+        raise unknown_name(f"align.settings.{name}", str(value), tuple(allowed))

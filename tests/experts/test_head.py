@@ -1,0 +1,102 @@
+"""The preference head: it reads an answer's last token and nothing else, changes no output, and is kept whole."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from domains.errors import UserError
+from experts.alignment import Alignment, add_head, train_preferences
+from experts.batch import candidates_segment, collate, pack_in_order
+from experts.checkpoint import Checkpoint, read_adapter
+from experts.head import POOLERS, PreferenceHead, load_head
+from experts.logprobs import HEAD, score
+from experts.objectives import dph
+from experts.recipe import Align
+from experts.train import prepare
+from tests.experts.test_logprobs import random_ids
+from tests.experts.test_train import ROWS
+
+
+def segments(with_ends=True):
+    prompts, answers = random_ids(41, 7, 4), random_ids(42, 3, 9, 5, 2)
+    return [
+        candidates_segment(prompts[0], answers[:2], with_ends),
+        candidates_segment(prompts[1], answers[2:], with_ends),
+    ], [(prompts[0], answers[0]), (prompts[0], answers[1]), (prompts[1], answers[2]), (prompts[1], answers[3])]
+
+
+def seeded_head(size, pooler="identity"):
+    head = PreferenceHead(size, pooler, seed=1)
+    torch.nn.init.normal_(head.reward.weight)
+    return head
+
+
+@pytest.mark.parametrize("pooler", POOLERS)
+@pytest.mark.parametrize("row_tokens", [16, 1000])
+def test_the_reward_is_read_at_the_last_token_of_each_answer(model, pooler, row_tokens):
+    """However rows are packed and padded: the head on the hidden state of the whole text's last token."""
+    model = deepcopy(model)
+    model.add_module(HEAD, seeded_head(model.config.hidden_size, pooler))
+    packed, texts = segments()
+    found = score(model, collate(pack_in_order(packed, row_tokens), 0)).rewards_S
+    for reward, (prompt, answer) in zip(found, texts, strict=True):
+        hidden = model.model(input_ids=torch.tensor([[*prompt, *answer]])).last_hidden_state[0, -1:]
+        torch.testing.assert_close(reward, getattr(model, HEAD)(hidden)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_output_of_the_language_model_is_the_same_bit_for_bit(model):
+    model = deepcopy(model)
+    batch = collate(pack_in_order(segments()[0], 1000), 0)
+    before = score(model, batch)
+    model.add_module(HEAD, seeded_head(model.config.hidden_size))
+    after = score(model, batch)
+    assert torch.equal(before.logprobs_S, after.logprobs_S)
+    assert torch.equal(before.token_logprobs_T, after.token_logprobs_T)
+    assert before.rewards_S is None
+    assert after.rewards_S.shape == (4,)
+
+
+def test_the_last_token_is_read_and_not_predicted():
+    """One token more per answer and no target more."""
+    (with_ends, _), _ = segments()
+    (without, _), _ = segments(with_ends=False)
+    assert len(with_ends) == len(without) + 2
+    assert [y for y in with_ends.labels if y >= 0] == [y for y in without.labels if y >= 0]
+    assert [with_ends.input_ids[i] for i in with_ends.ends] == [segments()[1][0][1][-1], segments()[1][1][1][-1]]
+
+
+@pytest.mark.parametrize("pooler", POOLERS)
+def test_a_saved_head_is_the_same_head(tmp_path, pooler):
+    head = seeded_head(8, pooler)
+    head.save(tmp_path)
+    hidden = torch.randn(5, 8)
+    assert torch.equal(load_head(tmp_path)(hidden), head(hidden))
+    assert {p.suffix for p in tmp_path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_a_folder_without_a_head_is_answered(tmp_path):
+    with pytest.raises(UserError, match="no preference head"):
+        load_head(tmp_path)
+
+
+def test_training_teaches_the_head_to_rank_and_writes_it(base, tmp_path):
+    settings = Align(rank=4, epochs=12, accumulation=2, row_tokens=128, learning_rate=0.01)
+    objective = dph.Objective(head_learning_rate=0.05)
+    metrics = train_preferences(Checkpoint(base), ROWS, Alignment(objective), settings, 0, tmp_path)
+    assert metrics["loss"] < 3 * 0.6931
+    ready = prepare(Checkpoint(base), settings, 0)
+    add_head(ready, objective, 0)
+    assert load_head(tmp_path).reward.weight.abs().sum() > 0
+    assert not getattr(ready.model, HEAD).reward.weight.any()
+
+
+def test_prior_decay_pulls_the_adapter_back(base, tmp_path):
+    """With a strong pull toward the start the second factors stay smaller."""
+    sizes = []
+    for decay in (0.0, 20.0):
+        settings = Align(rank=4, epochs=6, accumulation=2, row_tokens=128, learning_rate=0.01)
+        folder = tmp_path / str(decay)
+        train_preferences(Checkpoint(base), ROWS, Alignment(dph.Objective(prior_decay=decay)), settings, 0, folder)
+        sizes.append(sum(float(update.up.norm()) for update in read_adapter(folder).values()))
+    assert sizes[1] < 0.8 * sizes[0]
