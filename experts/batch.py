@@ -12,7 +12,7 @@ predicting position; position ids restart there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -40,8 +40,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class Batch:
-    """A padded batch of packed rows, ready for a decoder model. `ends_S` are places in the flattened rows (R x L) of
-    the sequences' last tokens; empty where the segments do not hold these."""
+    """A padded batch of packed rows, ready for a decoder model. An empty mask means plain causal rows. `ends_S` are
+    places in the flattened rows (R x L) of the sequences' last tokens; empty where the segments do not hold these."""
 
     input_ids_RL: Tensor
     position_ids_RL: Tensor
@@ -104,6 +104,24 @@ def candidates_segment(prompt: Sequence[int], candidates: Sequence[Sequence[int]
     )
 
 
+def unshared(segment: Segment) -> list[Segment]:
+    """Each branch of a segment with the shared tokens before it, as a segment of its own."""
+    found = []
+    for branch in range(1, max(segment.branch, default=0) + 1):
+        kept = [i for i, b in enumerate(segment.branch) if b in (0, branch)]
+        found.append(
+            Segment(
+                tuple(segment.input_ids[i] for i in kept),
+                tuple(segment.position_ids[i] for i in kept),
+                (0,) * len(kept),
+                tuple(segment.labels[i] for i in kept),
+                tuple(min(segment.sequence[i], 0) for i in kept),
+                ends=tuple(kept.index(end) for end in segment.ends if end in kept),
+            )
+        )
+    return found
+
+
 def pack(segments: Iterable[Segment], row_tokens: int) -> list[Row]:
     """First-fit packing in the given order; a segment longer than `row_tokens` gets a row of its own."""
     rows: list[Row] = []
@@ -151,6 +169,13 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
     return Batch(
         ids, positions, visible(group, branch), labels, sequence, num_sequences, torch.tensor(ends, dtype=torch.long)
     )
+
+
+def collate_plain(segments: Iterable[Segment], pad_id: int) -> Batch:
+    """One row per sequence, padded on the right, for a model that takes no mask of its own: causal attention alone
+    keeps the padding out."""
+    batch = collate([Row([alone]) for segment in segments for alone in unshared(segment)], pad_id)
+    return replace(batch, mask_R1LL=torch.zeros(0, dtype=torch.bool))
 
 
 def visible(group_RL: Tensor, branch_RL: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from domains.errors import UserError
 from domains.example import Example, Preference
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_adapter
+from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
@@ -157,6 +158,7 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
         label = f"[{number}/{len(names)}] {stage.name}"
         report(f"{label}: {'already done' if reused else 'running'}")
         record = run_stage(stage)
+        release_memory()
         records.append({**record, "reused": reused})
         if not reused:
             report(f"{label}: done in {record['seconds']:.0f} s {summary(record['metrics'])}")
@@ -312,7 +314,7 @@ def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
 def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:
     """What a training stage depends on."""
     return {
-        "settings": settings.model_dump(mode="json", exclude={"checkpoint_steps"}),
+        "settings": settings.model_dump(mode="json", exclude={"checkpoint_steps", "gradient_checkpointing"}),
         "seed": build.recipe.seed,
         "base": build.base_digest,
         "data": digest_of([repr(row) for row in data]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -44,13 +45,26 @@ def probe() -> Device:
     return Device("cpu", torch.bfloat16, "eager", "sdpa")
 
 
+def glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    try:
+        return ctypes.CDLL("libc.so.6") if os.name == "posix" else None
+    except OSError:
+        return None
+
+
+def release_memory() -> None:
+    """Give what is no longer used back to the system, between two models."""
+    gc.collect()
+    libc = glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to reuse large blocks (no effect elsewhere)."""
-    if os.name != "posix":
-        return
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
+    libc = glibc()
+    if libc is None:
         return
     libc.mallopt(MALLOPT_MMAP_THRESHOLD, 2**30)
     libc.mallopt(MALLOPT_TRIM_THRESHOLD, 2**31 - 1)

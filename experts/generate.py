@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from domains.example import Message
 from experts.batch import additive, collate, context_segment, pack_in_order
@@ -52,7 +53,7 @@ def generate(
 
 def generate_batch(model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int) -> list[Generated]:
     """One batch, greedily; a row that has ended leaves it, so that long answers go on alone."""
-    start = prefill(model, ids, tokenizer.pad_token_id)
+    start = prefill(model, ids, tokenizer.pad_token_id, room=max_new_tokens)
     hidden, cache, mask = start.hidden_BH, start.cache, start.mask_BW
     answers: list[list[int]] = [[] for _ in ids]
     active = list(range(len(ids)))
@@ -88,8 +89,33 @@ class Prefilled:
     mask_BW: Tensor
 
 
-def prefill(model: Any, ids: Sequence[list[int]], pad_id: int) -> Prefilled:
-    """Read the prompts in packed rows, so that no padding is computed."""
+class RoomyLayer(DynamicLayer):
+    """Keys and values with room for the tokens to come: a new token is written into its place, where the plain cache
+    copies all of itself for each."""
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.size = keys.shape[-2]
+        self.buffers = [nn.functional.pad(tensor, (0, 0, 0, room)) for tensor in (keys, values)]
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        """Write new tokens (B, heads, new, size); returns all keys and values."""
+        start, self.size = self.size, self.size + key_states.shape[-2]
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start : self.size] = states
+        self.keys, self.values = (buffer[:, :, : self.size] for buffer in self.buffers)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows of the batch."""
+        self.buffers = [buffer[indices] for buffer in self.buffers]
+        self.keys, self.values = (buffer[:, :, : self.size] for buffer in self.buffers)
+
+
+def prefill(model: Any, ids: Sequence[list[int]], pad_id: int, room: int) -> Prefilled:
+    """Read the prompts in packed rows, so that no padding is computed, and keep room for `room` more tokens each."""
     hidden, caches = [], []
     for row in pack_in_order([context_segment(prompt) for prompt in ids], PREFILL_TOKENS):
         batch = collate([row], pad_id)
@@ -104,9 +130,10 @@ def prefill(model: Any, ids: Sequence[list[int]], pad_id: int) -> Prefilled:
         caches.append(output.past_key_values)
     sizes = [len(prompt) for prompt in ids]
     cache = DynamicCache()
-    for index, layers in enumerate(zip(*(c.layers for c in caches), strict=True)):
+    for layers in zip(*(c.layers for c in caches), strict=True):
         keys = left_padded(torch.cat([layer.keys[0] for layer in layers], dim=1), sizes)
-        cache.update(keys, left_padded(torch.cat([layer.values[0] for layer in layers], dim=1), sizes), index)
+        values = left_padded(torch.cat([layer.values[0] for layer in layers], dim=1), sizes)
+        cache.layers.append(RoomyLayer(keys, values, room))
     last = torch.tensor(sizes).cumsum(0) - 1
     mask = pad_sequence([torch.ones(n, dtype=torch.long) for n in sizes], batch_first=True, padding_side="left")
     return Prefilled(torch.cat(hidden)[last.to(model.device)], cache, mask.to(model.device))
@@ -115,7 +142,7 @@ def prefill(model: Any, ids: Sequence[list[int]], pad_id: int) -> Prefilled:
 def left_padded(flat: Tensor, sizes: Sequence[int]) -> Tensor:
     """Keys or values of texts in a row, (heads, tokens, size), as (texts, heads, width, size)."""
     pieces = flat.transpose(0, 1).split(list(sizes))
-    return pad_sequence(list(pieces), batch_first=True, padding_side="left").transpose(1, 2).contiguous()
+    return pad_sequence(list(pieces), batch_first=True, padding_side="left").transpose(1, 2)
 
 
 def decoded(tokenizer: Any, tokens: list[int]) -> Generated:

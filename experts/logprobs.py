@@ -82,7 +82,7 @@ def score(model: nn.Module, batch: Batch) -> Scored:
     hidden_RLH = decoder(model)(
         input_ids=batch.input_ids_RL.to(device),
         position_ids=batch.position_ids_RL.to(device),
-        attention_mask=additive(batch.mask_R1LL.to(device), dtype),
+        attention_mask=additive(batch.mask_R1LL.to(device), dtype) if batch.mask_R1LL.numel() else None,
         use_cache=False,
     ).last_hidden_state
     target_RL = (batch.labels_RL >= 0).to(device)

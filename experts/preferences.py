@@ -5,7 +5,8 @@ B examples, C candidates; column 0 is the chosen answer; ragged rows by the mask
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from domains.errors import UserError
 from domains.example import Preference
 from domains.plugins import load_plugin
-from experts.batch import Batch, Segment, candidates_segment, collate, pack_in_order
+from experts.batch import Batch, Segment, candidates_segment, collate, collate_plain, pack_in_order
 from experts.encoding import Tokenizer, completion_ids, prompt_ids
 from experts.logprobs import Scored, score
 
@@ -109,6 +110,9 @@ def load_objective(name: str, settings: dict[str, Any]) -> Objective:
     return objective
 
 
+TOLERANCE = 0.05  # nats per token; bf16 noise is below 0.01
+
+
 @dataclass(frozen=True)
 class EncodedPreference:
     """A preference row as one packed segment, with each reference's log-probabilities of its candidates (nats) once
@@ -118,6 +122,9 @@ class EncodedPreference:
     segment: Segment
     references: tuple[tuple[float, ...], ...] = ()
     scores: tuple[float, ...] = ()
+
+
+Collator = Callable[[Sequence[EncodedPreference], int, int], Batch]
 
 
 def encode_preference(tokenizer: Tokenizer, row: Preference, with_ends: bool = False) -> EncodedPreference:
@@ -130,6 +137,29 @@ def encode_preference(tokenizer: Tokenizer, row: Preference, with_ends: bool = F
 def collate_preferences(rows: Sequence[EncodedPreference], row_tokens: int, pad_id: int) -> Batch:
     """Pack rows in order, so that the sequences of the batch are the candidates of the rows in order."""
     return collate(pack_in_order([row.segment for row in rows], row_tokens), pad_id)
+
+
+def collate_alone(rows: Sequence[EncodedPreference], row_tokens: int, pad_id: int) -> Batch:
+    """Every candidate in a row of its own, with its prompt; slower, and any causal model takes it."""
+    return collate_plain([row.segment for row in rows], pad_id)
+
+
+@torch.no_grad()
+def collator_for(model: nn.Module, row: EncodedPreference, row_tokens: int, pad_id: int) -> Collator:
+    """The packed collator when this model scores a row with it as it scores its candidates alone, else the plain one,
+    with a message. Models differ where they ignore a mask that is given to them, or refuse it."""
+    alone = score(model, collate_alone([row], row_tokens, pad_id))
+    try:
+        packed = score(model, collate_preferences([row], row_tokens, pad_id)).logprobs_S
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = f"refuses the mask ({type(error).__name__})"
+    else:
+        gap = float(((packed - alone.logprobs_S).abs() / alone.num_tokens_S).max())
+        if gap <= TOLERANCE:
+            return collate_preferences
+        reason = f"gives other values under the mask ({gap:.2g} nats per token)"
+    warnings.warn(f"{type(model).__name__} {reason}: candidates are scored without sharing their prompt.", stacklevel=2)
+    return collate_alone
 
 
 def by_candidate(values_S: Tensor, counts: Sequence[int]) -> Tensor:
@@ -168,7 +198,11 @@ def table(rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def candidate_logprobs(
-    model: nn.Module, rows: Sequence[EncodedPreference], row_tokens: int, pad_id: int
+    model: nn.Module,
+    rows: Sequence[EncodedPreference],
+    row_tokens: int,
+    pad_id: int,
+    collator: Collator = collate_preferences,
 ) -> list[PreferenceBatch]:
     """Score rows without gradients, one small batch each, in row order."""
-    return [preference_batch(score(model, collate_preferences([row], row_tokens, pad_id)), [row]) for row in rows]
+    return [preference_batch(score(model, collator([row], row_tokens, pad_id)), [row]) for row in rows]

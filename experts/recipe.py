@@ -43,6 +43,7 @@ class Training(Section):
     accumulation: int = Field(2, ge=1)
     warmup: float = Field(0.1, ge=0, lt=1)
     checkpoint_steps: int = Field(20, ge=1)
+    gradient_checkpointing: bool = False
     by_example: bool = False
     max_examples: int = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
 
@@ -109,7 +110,7 @@ class Recipe(Section):
     pretrain: Pretrain = Pretrain()
     residual: Residual = Residual()
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
-    sft_after_dapt: Sft = Sft(epochs=2.0)
+    sft_after_dapt: Sft = Sft(epochs=2.0, row_tokens=256, accumulation=2)
     align: Align = Align()
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()

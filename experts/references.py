@@ -16,7 +16,7 @@ from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import probe
 from experts.digests import digest_of
 from experts.encoding import template_digest
-from experts.preferences import candidate_logprobs, encode_preference
+from experts.preferences import candidate_logprobs, collator_for, encode_preference
 from experts.train import Trainable
 
 Column = list[tuple[float, ...]]
@@ -78,6 +78,8 @@ def check_same(kept: Sequence[float], found: Sequence[float], path: Path) -> Non
 def sums_of(ready: Trainable, rows: Sequence[Preference], row_tokens: int) -> Column:
     """Log-probabilities (nats) of every candidate under a loaded model."""
     encoded = [encode_preference(ready.tokenizer, row) for row in rows]
+    pad_id = ready.tokenizer.pad_token_id
     with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
-        scored = candidate_logprobs(ready.model, encoded, row_tokens, ready.tokenizer.pad_token_id)
+        collator = collator_for(ready.model, encoded[0], row_tokens, pad_id)
+        scored = candidate_logprobs(ready.model, encoded, row_tokens, pad_id, collator)
     return [tuple(batch.policy_BC[0, : len(row.candidates)].tolist()) for batch, row in zip(scored, rows, strict=True)]

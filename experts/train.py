@@ -76,7 +76,8 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
         "seed": seed,
         "bf16": device.bf16,
         "use_cpu": device.is_cpu,
-        "activation_checkpointing": False,
+        "activation_checkpointing": settings.gradient_checkpointing,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
         "save_strategy": "steps",
         "save_steps": settings.checkpoint_steps,
         "save_total_limit": 2,  # the older one is complete while the newer one is being written

@@ -37,6 +37,7 @@ CLAIMS = (
     Claim("dapt_residual", "instruct", "perplexity"),
     Claim("sft_after_dapt", "dapt_residual", "instruction_following"),
     Claim("conversation", "dapt_residual", "preference_accuracy"),
+    Claim("conversation", "dapt_residual", "preference_margin"),
     Claim("structured", "instruct", "classification_macro_f1"),
     Claim("conversation", "multi_task", "preference_accuracy"),
     Claim("structured", "multi_task", "classification_macro_f1"),

@@ -105,7 +105,7 @@ def add_judging(verbs: Any) -> None:
     score.add_argument("--out", type=Path, required=True)
     score.add_argument("--domain", help="for judges with domain rules (safety)")
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
-    bench.add_argument("name", metavar="NAME", help="preference or objectives")
+    bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation or references")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
     compare = verb(
         verbs,

@@ -250,7 +250,7 @@ def bench(options: Options) -> int:
     """One measurement; its rows."""
     from domains.plugins import load_plugin
 
-    found = load_plugin("experts.benches", options.name, "bench").run(quick=options.quick)
+    found = load_plugin("experts.benches", options.name, "bench").run(options.quick, options.home)
     emit(options, found, [json.dumps(row) for row in found["rows"]])
     return 0
 

@@ -48,7 +48,7 @@ CONTENDERS = (
 )  # fmt: skip
 
 
-def run(quick: bool = False) -> dict[str, Any]:
+def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
     """Interleaved steps of all contenders; the first step of each warms it up and is not timed. `quick` leaves out
     three and seven rejected answers."""
     contenders = [(name, k) for name, k in CONTENDERS if k == 1 or not quick]

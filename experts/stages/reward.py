@@ -94,7 +94,10 @@ def rewards(start: Checkpoint, folder: Path, rows: Sequence[Preference]) -> dict
     """The trained model's reward of every candidate, by row id."""
     device = probe()
     tokenizer = padded_by_another(load_tokenizer(start.base))
-    model = PeftModel.from_pretrained(scorer(start, device, tokenizer.pad_token_id), folder).to(device.name).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = PeftModel.from_pretrained(scorer(start, device, tokenizer.pad_token_id), folder)
+    model = model.to(device.name).eval()
     return {
         row.id: tuple(
             float(model(input_ids=torch.tensor([ids], device=device.name)).logits[0, 0])

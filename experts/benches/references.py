@@ -1,0 +1,74 @@
+"""Single references against their mixtures: DPO on the mortgage preferences, one run each, because the paper on
+weightings (arXiv 2512.10040) found most single references ahead of every mixture.
+
+Three references: the foundation, the house instruct model that training starts from, and the foundation with 1.5 times
+the house residual. Pair accuracy on the test split by mean log-probability, which no reference enters.
+Run: `expertsmith bench references --json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from domains.domain import Domain
+from experts import house
+from experts.alignment import Alignment, train_preferences
+from experts.benches.objectives import Scores, scored, summary
+from experts.benches.recommendation import joined
+from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
+from experts.embedded import foundation_folder
+from experts.mixing import METHODS, WEIGHTINGS, Mixing
+from experts.objectives.dpo import Objective
+from experts.recipe import Align
+
+SEED, STRONGER = 42, 1.5
+SETTINGS = Align(learning_rate=2e-4, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
+
+
+def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
+    """One row per single reference and per mixture."""
+    plans: dict[str, Mixing] = {f"{method}/uniform": Mixing(method) for method in METHODS}
+    plans |= {f"geometric/{weighting}": Mixing("geometric", weighting, window=4) for weighting in WEIGHTINGS[1:]}
+    rows = []
+    with TemporaryDirectory(prefix="expertsmith-bench-") as folder:
+        references = make_references(Path(folder))
+        for name, reference in references.items():
+            rows.append({"references": name, **trained(Path(folder), references, (reference,), Mixing(), quick)})
+        for name, mixing in list(plans.items())[: 1 if quick else None]:
+            rows.append(
+                {"references": name, **trained(Path(folder), references, tuple(references.values()), mixing, quick)}
+            )
+    return {"rows": rows}
+
+
+def make_references(folder: Path) -> dict[str, Checkpoint]:
+    """The three models."""
+    base = foundation_folder()
+    house.use_shipped(folder / "house")
+    write_adapter(compose([(read_adapter(folder / "house"), STRONGER)]), base, folder / "stronger")
+    return {
+        "instruct": Checkpoint(base, folder / "house"),
+        "foundation": Checkpoint(base),
+        "instruct_1.5": Checkpoint(base, folder / "stronger"),
+    }
+
+
+def trained(
+    folder: Path, models: dict[str, Checkpoint], references: tuple[Checkpoint, ...], mixing: Mixing, quick: bool
+) -> dict[str, Any]:
+    """Train from the instruct model under the references; the numbers on test."""
+    domain = Domain.load("mortgage")
+    train, test = domain.preferences("train"), domain.preferences("test")
+    start = models["instruct"]
+    with TemporaryDirectory(dir=folder) as work:
+        alignment = Alignment(Objective(), mixing, references, domain.preferences("dev"))
+        rows = train[:3] if quick else train
+        train_preferences(start, rows, alignment, SETTINGS, SEED, Path(work) / "own")
+        tuned = joined(start, Path(work) / "own", Path(work) / "joined")
+        found = scored(tuned, start, test[:3] if quick else test)
+    result = summary([Scores(r["id"], tuple(r["rewards"]), tuple(r["means"])) for r in found])
+    print(result, file=sys.stderr, flush=True)
+    return result
