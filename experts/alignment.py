@@ -190,9 +190,10 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
             getattr(ready.model, HEAD).load_state_dict(load_head(checkpoint).state_dict())
 
     metrics = fit(trainer, folder, restore)
-    ready.model.save_pretrained(folder)
-    if hasattr(ready.model, HEAD):
-        getattr(ready.model, HEAD).save(folder)
+    if trainer.is_world_process_zero():
+        ready.model.save_pretrained(folder)
+        if hasattr(ready.model, HEAD):
+            getattr(ready.model, HEAD).save(folder)
     return metrics
 
 

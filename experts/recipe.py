@@ -97,8 +97,8 @@ class Evaluation(Section):
     document_limit: int = Field(12, ge=0)
     preference_limit: int = Field(0, ge=0)
     judge_limit: int = Field(3, ge=0)
-    instruction_limit: int = Field(12, ge=0)
-    max_new_tokens: int = Field(96, ge=1, le=2048)
+    instruction_limit: int = Field(16, ge=0)
+    max_new_tokens: int = Field(120, ge=1, le=2048)
     batch_size: int = Field(48, ge=1)
 
 

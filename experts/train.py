@@ -205,5 +205,6 @@ def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed:
     )
     trainer.by_example = settings.by_example
     metrics = fit(trainer, folder)
-    ready.model.save_pretrained(folder)
+    if trainer.is_world_process_zero():
+        ready.model.save_pretrained(folder)
     return metrics

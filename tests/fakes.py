@@ -21,7 +21,7 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-TRAINED_STAGES = ("house", "pretrain", "sft", "sft_after_dapt", "align")
+TRAINED_STAGES = ("house", "pretrain", "sft", "sft_after_dapt", "align", "reward_model")
 TOPICS = (
     "kettle", "ladder", "window", "bicycle", "lantern", "carpet", "violin", "garden", "pantry", "mirror",
     "hammer", "basket", "ribbon", "candle", "saddle", "anchor", "helmet", "pillow", "bucket", "trumpet",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import multiprocessing
+import shutil
 import time
 from pathlib import Path
 
@@ -23,7 +24,11 @@ STAGES = [
     "house/instruct",
     *(f"toy/{n}" for n in ("pretrain", "residual", "structured", "conversation", "multi_task", "sft_after_dapt")),
 ]
-KILL_SETTINGS = trained(checkpoint_steps=1, epochs=4, learning_rate=0.02)
+KILL_SETTINGS = (
+    *trained(checkpoint_steps=1, epochs=4, learning_rate=0.02),
+    "align.objective=beta_dpo",  # has running statistics, which must go on as well
+    "align.batch_rows=2",
+)
 SECONDS = 120.0
 
 
@@ -197,3 +202,38 @@ def test_the_general_model_answers_a_prompt(built):
     model = load(built.instruct, torch.float32, "sdpa")
     (answer,) = generate(model, load_tokenizer(built.house_folder), [[Message("user", "Hello?")]], 5)
     assert answer.num_tokens > 0
+
+
+def test_a_reward_model_is_built_before_the_objective_that_needs_it(tmp_path):
+    build = tiny_build(tmp_path, "align.objective=ddo_rm", "align.rewards=reward_model")
+    records = run_build(build, lambda line: None)
+    names = [record["stage"] for record in records]
+    assert names == stage_names(build)
+    assert names.index("toy/reward_model") + 1 == names.index("toy/conversation")
+    assert all(record["reused"] for record in run_build(build, lambda line: None))
+
+
+def test_a_head_is_kept_with_its_expert_and_gives_rewards_to_another(tmp_path):
+    first = tiny_build(tmp_path, "align.objective=dph")
+    run_build(first, lambda line: None)
+    expert = first.folder / "conversation"
+    assert (expert / "head.safetensors").is_file()
+    kept = first.folder / "with_head"
+    shutil.copytree(expert, kept)
+    second = tiny_build(tmp_path, "align.objective=ddo_rm", f"align.rewards=head:{first.domain.name}/with_head")
+    run_build(second, lambda line: None)
+    assert not (expert / "head.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "answer"),
+    [
+        ("align.rewards=model", "Allowed: given, reward_model"),
+        ('align.mixing={"method"="mean"}', "mean"),
+        ('align.mixing={"weight"=1}', "Allowed: method, weighting"),
+    ],
+)
+def test_an_alignment_that_can_not_be_is_refused_before_anything_is_trained(tmp_path, setting, answer):
+    with pytest.raises(UserError, match=answer):
+        run_build(tiny_build(tmp_path, setting), lambda line: None)
+    assert not (tmp_path / "home" / "house").exists()
