@@ -164,7 +164,8 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
         raise UserError("There is nothing to align on: the preference training split is empty. Add preference rows.")
     ready = prepare(start, settings, seed)
     add_head(ready, alignment.objective, seed)
-    encoded = encoded_rows(ready, start, rows, alignment, settings, folder)
+    cache = ReferenceCache(folder / REFERENCES, settings.row_tokens)
+    encoded = encoded_rows(ready, start, rows, alignment, cache)
     num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
     pad_id = ready.tokenizer.pad_token_id
     with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
@@ -205,18 +206,13 @@ def add_head(ready: Trainable, objective: Objective, seed: int) -> None:
 
 
 def encoded_rows(
-    ready: Trainable,
-    start: Checkpoint,
-    rows: Sequence[Preference],
-    alignment: Alignment,
-    settings: Training,
-    folder: Path,
+    ready: Trainable, start: Checkpoint, rows: Sequence[Preference], alignment: Alignment, cache: ReferenceCache
 ) -> list[EncodedPreference]:
     """Rows as tokens, with the log-probabilities of the references and the rewards that the objective needs."""
     needs = alignment.objective.needs
     encoded = [encode_preference(ready.tokenizer, row, "head" in needs) for row in rows]
     if "reference" in needs:
-        columns = reference_columns(ready, start, rows, alignment, settings, folder)
+        columns = reference_columns(ready, start, rows, alignment, cache)
         encoded = [replace(row, references=values) for row, values in zip(encoded, columns, strict=True)]
     if "scores" in needs:
         encoded = [replace(e, scores=rewards_of(row, alignment.scores)) for e, row in zip(encoded, rows, strict=True)]
@@ -235,19 +231,13 @@ def rewards_of(row: Preference, scores: Mapping[str, tuple[float, ...]]) -> tupl
 
 
 def reference_columns(
-    ready: Trainable,
-    start: Checkpoint,
-    rows: Sequence[Preference],
-    alignment: Alignment,
-    settings: Training,
-    folder: Path,
+    ready: Trainable, start: Checkpoint, rows: Sequence[Preference], alignment: Alignment, cache: ReferenceCache
 ) -> list[tuple[tuple[float, ...], ...]]:
     """Every reference's log-probabilities for each row. The starting model is scored as it is in memory; any other
     reads the same text with its own tokenizer and template."""
-    cache = ReferenceCache(folder / REFERENCES)
     wanted = [*rows, *alignment.held_out] if alignment.mixing.needs_held_out else list(rows)
     columns = [
-        cache.column(reference, wanted, ready if reference == start else None, settings.row_tokens)
+        cache.column(reference, wanted, ready if reference == start else None)
         for reference in alignment.references or (start,)
     ]
     table = list(zip(*columns, strict=True))

@@ -19,7 +19,7 @@ from domains.domain import GENERAL, Domain
 from domains.errors import UserError
 from domains.example import Example, Preference
 from experts import house
-from experts.checkpoint import CONFIG, Checkpoint, compose, read_adapter, write_adapter
+from experts.checkpoint import CONFIG, Checkpoint, joined
 from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
@@ -332,9 +332,7 @@ class Finish:
 
 def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> Mapping[str, Any]:
     """Join a trained track with the adapter it started from, and complete the folder to an expert."""
-    own = read_adapter(folder / TRACK_WORK)
-    parent = [(read_adapter(parts.start.adapter), 1.0)] if parts.start.adapter else []
-    write_adapter(compose([*parent, (own, 1.0)]), parts.start.base, folder)
+    joined(parts.start, folder / TRACK_WORK, folder)
     for kept in (*(folder / TRACK_WORK).glob("*.jsonl"), *(folder / TRACK_WORK).glob("head.*")):
         shutil.copy(kept, folder / kept.name)
     write_expert(folder, parts.start.base, card(build, name, about, parts))

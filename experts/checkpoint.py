@@ -154,3 +154,10 @@ def padded(update: LowRank, rank: int) -> LowRank:
     missing = rank - update.down.shape[0]
     down, up = nn.functional.pad(update.down, (0, 0, 0, missing)), nn.functional.pad(update.up, (0, missing))
     return LowRank(down, up, update.scaling)
+
+
+def joined(start: Checkpoint, own: Path, target: Path) -> Checkpoint:
+    """A trained adapter together with the one that its training started from, as one adapter in `target`."""
+    parts = [(read_adapter(folder), 1.0) for folder in (start.adapter, own) if folder]
+    write_adapter(compose(parts), start.base, target)
+    return Checkpoint(start.base, target)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from domains.errors import UserError
-from experts.preferences import Objective, PreferenceBatch
+from experts.preferences import Objective, PreferenceBatch, mean_over_rejected
 from experts.settings import choice, number
 
 METHODS = ("geometric", "harmonic", "losses")
@@ -162,20 +162,14 @@ def gaps(references_RBC: Tensor) -> Tensor:
     return references_RBC[..., :1] - references_RBC[..., 1:]
 
 
-def over_rejected(values_RBK: Tensor, present_BC: Tensor) -> Tensor:
-    """The mean over the rejected answers that a row has (R, B)."""
-    present_BK = present_BC[:, 1:]
-    return torch.where(present_BK, values_RBK, 0.0).sum(-1) / present_BK.sum(-1)
-
-
 def discrimination(references_RBC: Tensor, present_BC: Tensor) -> Tensor:
     """How far apart each reference puts the chosen and the rejected answers (R, B), in nats."""
-    return over_rejected(gaps(references_RBC).abs(), present_BC)
+    return mean_over_rejected(gaps(references_RBC).abs(), present_BC)
 
 
 def accuracy(references_RBC: Tensor, present_BC: Tensor) -> Tensor:
     """The share of rejected answers that each reference puts below the chosen one (R, B)."""
-    return over_rejected((gaps(references_RBC) > 0).float(), present_BC)
+    return mean_over_rejected((gaps(references_RBC) > 0).float(), present_BC)
 
 
 def clip_to_first(references_RBC: Tensor, present_BC: Tensor, rate: float) -> Tensor:

@@ -56,8 +56,13 @@ class PreferenceBatch:
 
     def mean_over_rejected(self, values_BK: Tensor) -> Tensor:
         """The mean of each row over the rejected answers that it has (B,)."""
-        present_BK = self.present_BC[:, 1:]
-        return torch.where(present_BK, values_BK, 0.0).sum(1) / present_BK.sum(1)
+        return mean_over_rejected(values_BK, self.present_BC)
+
+
+def mean_over_rejected(values: Tensor, present_BC: Tensor) -> Tensor:
+    """The mean over the rejected answers that each row has: (..., B, K) to (..., B)."""
+    present_BK = present_BC[:, 1:]
+    return torch.where(present_BK, values, 0.0).sum(-1) / present_BK.sum(-1)
 
 
 class Objective(Protocol):

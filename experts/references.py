@@ -30,13 +30,12 @@ def row_key(model_digest: str, template: str, row: Preference) -> str:
 
 @dataclass(frozen=True)
 class ReferenceCache:
-    """Sums of log-probabilities (nats) in a file."""
+    """Sums of log-probabilities (nats) in a file; rows are scored in packed rows of `row_tokens`."""
 
     path: Path
+    row_tokens: int = 512
 
-    def column(
-        self, reference: Checkpoint, rows: Sequence[Preference], loaded: Trainable | None, row_tokens: int
-    ) -> Column:
+    def column(self, reference: Checkpoint, rows: Sequence[Preference], loaded: Trainable | None) -> Column:
         """One reference's sums for the candidates of each row. It reads the text with its own tokenizer and template;
         `loaded` is the model itself where it is in memory."""
         tokenizer = loaded.tokenizer if loaded else load_tokenizer(reference.base)
@@ -48,7 +47,7 @@ class ReferenceCache:
             ready = loaded or Trainable(
                 load(reference, device.dtype, device.score_attention).to(device.name), tokenizer, device
             )
-            return sums_of(ready, missing, row_tokens)
+            return sums_of(ready, missing, self.row_tokens)
 
         return self.filled(keys, rows, score_rows)
 

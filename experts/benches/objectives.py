@@ -25,8 +25,7 @@ from domains.domain import Domain
 from domains.example import Preference, Split
 from experts import house
 from experts.alignment import Alignment, train_preferences
-from experts.benches.recommendation import joined
-from experts.checkpoint import Checkpoint, load, load_tokenizer
+from experts.checkpoint import Checkpoint, joined, load, load_tokenizer
 from experts.device import probe
 from experts.digests import digest_of
 from experts.embedded import foundation_folder

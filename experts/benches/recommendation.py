@@ -17,7 +17,7 @@ from domains.domain import Domain
 from domains.example import Preference
 from experts import house
 from experts.alignment import Alignment, train_preferences
-from experts.checkpoint import Checkpoint, compose, load, load_tokenizer, read_adapter, write_adapter
+from experts.checkpoint import Checkpoint, joined, load, load_tokenizer
 from experts.device import probe
 from experts.embedded import foundation_folder
 from experts.objectives.s_dpo import Objective
@@ -59,13 +59,6 @@ def one_seed(train: Sequence[Preference], test: Sequence[Preference], seed: int,
         train_preferences(tuned, data, Alignment(Objective(beta=1.0)), ALIGN, seed, folder / f"{name}-own")
         found[name] = joined(tuned, folder / f"{name}-own", folder / name)
     return [measured(name, model, test, seed) for name, model in found.items()]
-
-
-def joined(start: Checkpoint, own: Path, target: Path) -> Checkpoint:
-    """A trained adapter with the one that it started from."""
-    parts = [(read_adapter(folder), 1.0) for folder in (start.adapter, own) if folder]
-    write_adapter(compose(parts), start.base, target)
-    return Checkpoint(start.base, target)
 
 
 def measured(name: str, checkpoint: Checkpoint, test: Sequence[Preference], seed: int) -> dict[str, Any]:

@@ -17,8 +17,7 @@ from domains.domain import Domain
 from experts import house
 from experts.alignment import Alignment, train_preferences
 from experts.benches.objectives import Scores, scored, summary
-from experts.benches.recommendation import joined
-from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
+from experts.checkpoint import Checkpoint, compose, joined, read_adapter, write_adapter
 from experts.embedded import foundation_folder
 from experts.mixing import METHODS, WEIGHTINGS, Mixing
 from experts.objectives.dpo import Objective

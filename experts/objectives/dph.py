@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from experts.head import POOLERS
+from experts.objectives import dpo
 from experts.preferences import PreferenceBatch
 from experts.settings import choice, number
 
@@ -58,8 +58,7 @@ class Objective:
         """loss_B, in nats."""
         loss_B = self.weight * self.head_loss(batch)
         if self.dpo_weight:
-            pairs_BK = smoothed(self.beta * batch.margins_BK, self.dpo_smoothing)
-            loss_B = loss_B + self.dpo_weight * batch.mean_over_rejected(pairs_BK)
+            loss_B = loss_B + self.dpo_weight * dpo.Objective(self.beta, self.dpo_smoothing)(batch)
         return loss_B
 
     def head_loss(self, batch: PreferenceBatch) -> Tensor:
@@ -78,4 +77,4 @@ class Objective:
 
 def smoothed(logits: Tensor, smoothing: float) -> Tensor:
     """Binary cross-entropy of the logistic function of `logits` against 1 - smoothing."""
-    return -(1 - smoothing) * logsigmoid(logits) - smoothing * torch.nn.functional.logsigmoid(-logits)
+    return -(1 - smoothing) * logsigmoid(logits) - smoothing * logsigmoid(-logits)
