@@ -38,7 +38,7 @@ def block_mask(mask_R1LL: Tensor) -> BlockMask:
         return mask_R1LL[row, 0, query, key]
 
     rows, _, length, _ = mask_R1LL.shape
-    return create_block_mask(seen, rows, None, length, length, device=mask_R1LL.device)  # type: ignore[arg-type]
+    return create_block_mask(seen, rows, None, length, length, device=mask_R1LL.device)
 
 
 def flex_works(device: str) -> bool:
