@@ -11,7 +11,10 @@ from typing import Literal
 
 import torch
 
+from domains.errors import UserError
 from experts.attention import FLEX, flex_works
+
+DTYPE = "EXPERTSMITH_DTYPE"
 
 # glibc's mallopt: keep large freed blocks instead of returning them to the kernel. Tensors of 100 MB come and go in
 # every step; without this a quarter of a CPU training step is page faults.
@@ -39,13 +42,22 @@ class Device:
 
 
 def probe() -> Device:
-    """The best device of this machine. On a CPU, eager attention trains faster than the fused bf16 kernel."""
+    """The best device of this machine. On a CPU, eager attention trains faster than the fused bf16 kernel.
+    EXPERTSMITH_DTYPE (bfloat16 or float32) sets the number format, for a processor without fast bf16 or for checks."""
     if torch.cuda.is_available():
-        return Device("cuda", torch.bfloat16, cuda_attention(), "sdpa")
+        return Device("cuda", wanted(torch.bfloat16), cuda_attention(), "sdpa")
     if torch.backends.mps.is_available():
-        return Device("mps", torch.float32, "sdpa", "sdpa")
+        return Device("mps", wanted(torch.float32), "sdpa", "sdpa")
     keep_freed_memory()
-    return Device("cpu", torch.bfloat16, "eager", "sdpa")
+    return Device("cpu", wanted(torch.bfloat16), "eager", "sdpa")
+
+
+def wanted(default: torch.dtype) -> torch.dtype:
+    """The number format that the environment asks for, or the default."""
+    name = os.environ.get(DTYPE, "")
+    if name not in ("", "bfloat16", "float32"):
+        raise UserError(f"{DTYPE} is '{name}'; it takes bfloat16 or float32. Correct it or unset it.")
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}.get(name, default)
 
 
 @cache

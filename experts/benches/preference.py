@@ -40,7 +40,8 @@ from experts.preferences import PreferenceBatch
 from experts.recipe import Align
 from experts.train import Trainable, prepare
 
-NUM_ROWS, PROMPT_TOKENS, ANSWER_TOKENS = 4, 160, 65
+NUM_ROWS = {1: 4, 3: 4, 7: 2}  # prompts a step by rejected answers: (1 + 7) padded rows of four prompts are 14 GB
+PROMPT_TOKENS, ANSWER_TOKENS = 160, 65
 STEPS = 7  # one to warm up, then six
 BETA, RANK, LEARNING_RATE = 0.1, 16, 1e-4
 CONTENDERS = (
@@ -95,6 +96,7 @@ def race(names: Sequence[str], num_negatives: int, steps: int, base: Path, folde
         here, there = context.Pipe()
         process = context.Process(target=contend, args=(name, num_negatives, steps, base, folder, there), daemon=True)
         process.start()
+        there.close()  # so that a process which dies is an error here, and no wait
         here.recv()  # ready: models are loaded, references computed
         racers.append(Racer(name, process, here))
     for step in range(steps):
@@ -103,7 +105,9 @@ def race(names: Sequence[str], num_negatives: int, steps: int, base: Path, folde
             racer.step()
     for racer in racers:
         racer.process.join()
-    return [row_of(racer, num_negatives) for racer in racers]
+    rows = [row_of(racer, num_negatives) for racer in racers]
+    print(*rows, sep="\n", file=sys.stderr, flush=True)
+    return rows
 
 
 def row_of(racer: Racer, num_negatives: int) -> dict[str, Any]:
@@ -127,7 +131,7 @@ def contend(name: str, num_negatives: int, steps: int, base: Path, folder: Path,
     work = folder / f"{name}-{num_negatives}"
     texts = bench_rows(base, num_negatives)
     {"ours": ours, "trl_default": trl, "trl_best": trl, "padded": padded}[name](
-        Contest(name, steps, base, folder / WEIGHTS, work, pipe), texts
+        Contest(name, len(texts), steps, base, folder / WEIGHTS, work, pipe), texts
     )
 
 
@@ -136,6 +140,7 @@ class Contest:
     """What a contender needs to know."""
 
     name: str
+    num_rows: int
     steps: int
     base: Path
     adapter: Path
@@ -149,9 +154,10 @@ class Contest:
         return ready
 
     def settings(self) -> Align:
-        """Four rows a step, a constant rate as near as the schedule allows."""
+        """All rows in one step; on a CPU one after the other, which is the same gradient from a fourth of the memory."""
+        rows, passes = (1, self.num_rows) if probe().is_cpu else (self.num_rows, 1)
         return Align(
-            rank=RANK, learning_rate=LEARNING_RATE, epochs=self.steps, batch_rows=NUM_ROWS, accumulation=1,
+            rank=RANK, learning_rate=LEARNING_RATE, epochs=self.steps, batch_rows=rows, accumulation=passes,
             row_tokens=512, warmup=0.0, checkpoint_steps=10_000,
         )  # fmt: skip
 
@@ -204,7 +210,7 @@ def trl(contest: Contest, rows: Sequence[Preference]) -> None:
     trainer = DPOTrainer(
         model=load_base(contest.base, device.dtype, device.score_attention),
         args=DPOConfig(
-            output_dir=str(contest.work), beta=BETA, per_device_train_batch_size=NUM_ROWS, max_steps=contest.steps,
+            output_dir=str(contest.work), beta=BETA, per_device_train_batch_size=contest.num_rows, max_steps=contest.steps,
             learning_rate=LEARNING_RATE, lr_scheduler_type="cosine", warmup_steps=0, logging_steps=1, report_to="none",
             save_strategy="no", bf16=device.bf16, use_cpu=device.is_cpu, dataloader_pin_memory=False, **best,
         ),
@@ -263,13 +269,13 @@ def padded_logprobs(model: Any, tokenizer: Any, rows: Sequence[Preference]) -> T
 
 
 def bench_rows(base: Path, num_negatives: int) -> list[Preference]:
-    """Four rows of the mortgage domain's text: prompts of about 160 tokens, answers of about 65."""
+    """Rows of the mortgage domain's text: prompts of about 160 tokens, answers of about 65."""
     tokenizer = load_tokenizer(base)
     preferences = Domain.load("mortgage").preferences("train")
     pool = [text for row in preferences for text in row.candidates]
     per_row = 1 + num_negatives
     found = []
-    for index in range(NUM_ROWS):
+    for index in range(NUM_ROWS[num_negatives]):
         question = " ".join(row.prompt[-1].content for row in preferences[5 * index : 5 * index + 5])
         start = index * per_row
         answers = [cut(tokenizer, text, ANSWER_TOKENS) for text in pool[start : start + per_row]]
