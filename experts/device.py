@@ -41,14 +41,15 @@ class Device:
         return self.dtype == torch.bfloat16
 
 
-def probe() -> Device:
+def probe(tune_allocator: bool = True) -> Device:
     """The best device of this machine. On a CPU, eager attention trains faster than the fused bf16 kernel.
     EXPERTSMITH_DTYPE (bfloat16 or float32) sets the number format, for a processor without fast bf16 or for checks."""
     if torch.cuda.is_available():
         return Device("cuda", wanted(torch.bfloat16), cuda_attention(), "sdpa")
     if torch.backends.mps.is_available():
         return Device("mps", wanted(torch.float32), "sdpa", "sdpa")
-    keep_freed_memory()
+    if tune_allocator:
+        keep_freed_memory()
     return Device("cpu", wanted(torch.bfloat16), "eager", "sdpa")
 
 

@@ -1,12 +1,13 @@
 """One optimiser step of DPO: this project's scoring path against TRL's DPOTrainer and against padded rows.
 
-Each contender is a process that trains on the same four rows from the same adapter, one step whenever it is told to, so
+Each contender is a process that trains on the same rows from the same adapter, one step whenever it is told to, so
 that steps are interleaved and no contender has a quiet machine for itself. Peak memory is the process's own.
 Run: `expertsmith bench preference --json`.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import sys
@@ -42,7 +43,7 @@ from experts.train import Trainable, prepare
 
 NUM_ROWS = {1: 4, 3: 4, 7: 2}  # prompts a step by rejected answers: (1 + 7) padded rows of four prompts are 14 GB
 PROMPT_TOKENS, ANSWER_TOKENS = 160, 65
-STEPS = 7  # one to warm up, then six
+STEPS = 6  # one to warm up, then five
 BETA, RANK, LEARNING_RATE = 0.1, 16, 1e-4
 CONTENDERS = (
     ("ours", 1), ("trl_default", 1), ("trl_best", 1), ("ours", 3), ("padded", 3), ("ours", 7), ("padded", 7),
@@ -128,6 +129,7 @@ def row_of(racer: Racer, num_negatives: int) -> dict[str, Any]:
 def contend(name: str, num_negatives: int, steps: int, base: Path, folder: Path, pipe: Connection) -> None:
     """What a process does: build its trainer, then one step per message."""
     warnings.simplefilter("ignore")
+    os.dup2(2, 1)  # trainers print their logs; standard output is for the result
     work = folder / f"{name}-{num_negatives}"
     texts = bench_rows(base, num_negatives)
     {"ours": ours, "trl_default": trl, "trl_best": trl, "padded": padded}[name](
@@ -154,7 +156,7 @@ class Contest:
         return ready
 
     def settings(self) -> Align:
-        """All rows in one step; on a CPU one after the other, which is the same gradient from a fourth of the memory."""
+        """All rows in one step; on a CPU one after the other: the same gradient from a fraction of the memory."""
         rows, passes = (1, self.num_rows) if probe().is_cpu else (self.num_rows, 1)
         return Align(
             rank=RANK, learning_rate=LEARNING_RATE, epochs=self.steps, batch_rows=rows, accumulation=passes,
@@ -196,11 +198,12 @@ def ours(contest: Contest, rows: Sequence[Preference]) -> None:
 
 
 def trl(contest: Contest, rows: Sequence[Preference]) -> None:
-    """TRL's trainer: as it comes, or without recomputation and with references computed before."""
+    """TRL's trainer: as it comes, or without recomputation and with references computed before; with the allocator as
+    it comes too."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    device = probe()
+    device = probe(tune_allocator=False)
     tokenizer = load_tokenizer(contest.base)
     best = {"gradient_checkpointing": False, "precompute_ref_log_probs": True} if contest.name == "trl_best" else {}
     data = [
@@ -210,8 +213,9 @@ def trl(contest: Contest, rows: Sequence[Preference]) -> None:
     trainer = DPOTrainer(
         model=load_base(contest.base, device.dtype, device.score_attention),
         args=DPOConfig(
-            output_dir=str(contest.work), beta=BETA, per_device_train_batch_size=contest.num_rows, max_steps=contest.steps,
-            learning_rate=LEARNING_RATE, lr_scheduler_type="cosine", warmup_steps=0, logging_steps=1, report_to="none",
+            output_dir=str(contest.work), beta=BETA, per_device_train_batch_size=contest.num_rows,
+            max_steps=contest.steps, learning_rate=LEARNING_RATE, lr_scheduler_type="cosine", warmup_steps=0,
+            logging_steps=1, report_to="none",
             save_strategy="no", bf16=device.bf16, use_cpu=device.is_cpu, dataloader_pin_memory=False, **best,
         ),
         train_dataset=Dataset.from_list(data),
