@@ -163,6 +163,18 @@ def detectable(comparison: Comparison) -> str:
     return f"{found}; one of this size would need about {needed:,} items." if needed else f"{found}."
 
 
+def comparison_line(comparison: Comparison) -> str:
+    """A comparison as one line of text: arms, metric, verdict, difference, interval, adjusted p, n, MDE."""
+    name, arms = comparison.metric, dict.fromkeys((comparison.arm_a, comparison.arm_b))
+    interval = format_interval(name, comparison.low, comparison.high, signed=True) or "–"
+    mde = "–" if comparison.mde is None else f"{_unsigned(name, comparison.mde)}{_points(name)}"
+    return (
+        f"{' against '.join(arms):34} {name:30} {comparison.verdict:20} "
+        f"{format_value(name, comparison.difference, signed=True)}{_points(name)} (95% CI {interval}), "
+        f"adjusted {format_p(comparison.p_holm)}, n={comparison.n}, MDE {mde}"
+    )
+
+
 def items_needed(comparison: Comparison) -> int | None:
     """Items for 80% power if the true difference is the one that was seen: n * (mde / difference)^2; None if absurd."""
     if comparison.mde is None or not comparison.difference:

@@ -15,8 +15,9 @@ ORACLE = "oracle"
 def regret(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """One record per policy and metric; `rows` are quality rows whose arm is the policy, one of them ORACLE.
 
-    {"policy", "metric", "quality", "oracle", "regret" (oracle - policy in the metric's units), "low", "high", "p_holm", "n", "clusters", "mde", "verdict"}. One Holm family; the verdict is about the
-    policy against the oracle: "worse" means that the regret is real.
+    {"policy", "metric", "quality", "oracle", "regret" (oracle - policy in the metric's units), "low", "high", "p_holm",
+    "n", "clusters", "mde", "verdict"}. One Holm family; the verdict is the policy's against the oracle: "worse" means
+    that the regret is real.
     """
     found = measures(rows)
     policies = list(dict.fromkeys(row.arm for row in rows if row.arm != ORACLE))

@@ -9,26 +9,27 @@ import json
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, Domain
 from domains.errors import unknown_name
 from domains.example import Example
-from experts.answers import Decoding
 from experts.build import Build, built_domain, data_digest
 from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
 from experts.digests import digest_of
 from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
-from experts.measure import LABEL_TOKENS, Bench, PreferenceScores, Subject, limited, measure_arm, preference_rows
-from judges.classification import label_in
-from judges.report import Report, Row, routing_accuracy, table
+from experts.measure import Bench, PreferenceScores, Subject, limited, measure_arm, preference_rows
+from judges.report import Report, Row, table
 from judges.scoring import load_judges
 from judges.verdict import Answered, Judge
-from router.route import Router, routing_text
+from router.items import item_facts
+from router.leakage import leakage
+from router.policies import Asked, Policies, end_to_end, route_all
+from router.route import Router
 
 ARMS = {
     "foundation": "The base model as published.",
@@ -41,8 +42,9 @@ ARMS = {
     "structured": "SFT on classification and summaries, starting from DAPT + residual.",
     "multi_task": "SFT, then DPO, in one adapter.",
 }
-NUM_SAMPLES = 4
+NUM_SAMPLES = 24
 ROWS, TEXTS, PREFERENCES, ROUTING = "rows.jsonl", "texts.json", "preferences.json", "routing.json"
+UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Evaluation:
 
     def settings(self) -> dict[str, Any]:
         """What every measurement depends on besides the model."""
-        chosen = self.build.recipe.evaluation.model_dump(mode="json", exclude={"judges", "judge_limit", "batch_size"})
+        chosen = self.build.recipe.evaluation.model_dump(mode="json", exclude=UNMEASURED)
         return {"settings": chosen, "judges": list(self.judge_names), "data": self.data}
 
 
@@ -199,7 +201,16 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         routing=routing(run, router) if router else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
         notes=notes(run),
+        items=item_facts(run.domain, Domain.load(HOUSE)),
+        lengths=answer_lengths(run),
+        leakage=leakage(run, partial(run_reported, run)),
     )
+
+
+def answer_lengths(run: Evaluation) -> dict[str, dict[str, int]]:
+    """Words of every arm's answers to the questions."""
+    texts = {arm: read_json(run.folder / arm / TEXTS) for arm in run.arm_names}
+    return {arm: {item: len(text.split()) for item, text in found.items()} for arm, found in texts.items()}
 
 
 def all_rows(run: Evaluation) -> Iterable[Row]:
@@ -232,7 +243,10 @@ def routing_stage(run: Evaluation, router: Router) -> Stage:
     rows = [row for name in domains for row in built_domain(run.build.home, name).utterances("test")]
 
     def measure(folder: Path) -> Mapping[str, Any]:
-        write_json(folder / ROUTING, route_all(router, rows) | {"end_to_end": end_to_end(run, router)})
+        labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
+        asked = Asked(run.domain, questions(run), labelled)
+        found = Policies(run.bench, run.build.dapt_residual.base, experts)
+        write_json(folder / ROUTING, route_all(router, rows) | end_to_end(found, router, asked))
         return {"rows": len(rows)}
 
     base = run.build.dapt_residual.base
@@ -242,60 +256,6 @@ def routing_stage(run: Evaluation, router: Router) -> Stage:
         "rows": digest_of([repr(row) for row in rows]),
     }
     return Stage(f"{run.domain.name}/evaluate/routing", run.folder / "routing", inputs, measure)
-
-
-def route_all(router: Router, rows: Sequence[Any]) -> dict[str, Any]:
-    """The confusion matrix on labelled requests."""
-    routes = router.batch([row.text for row in rows])
-    labels = sorted({row.label for row in rows} | {route.expert for route in routes})
-    counts = [[0] * len(labels) for _ in labels]
-    for row, route in zip(rows, routes, strict=True):
-        counts[labels.index(row.label)][labels.index(route.expert)] += 1
-    confusion = {"labels": labels, "counts": counts}
-    accuracy = routing_accuracy(confusion)
-    return {
-        "strategy": router.name,
-        "threshold": router.threshold,
-        "accuracy": accuracy.as_dict(),
-        "confusion": confusion,
-    }
-
-
-def end_to_end(run: Evaluation, router: Router) -> list[dict[str, Any]]:
-    """BERTScore of answers and accuracy of labels when the right, the chosen or the other expert answers."""
-    asked = questions(run)
-    labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
-    talk, work = f"{run.domain.name}/conversation", f"{run.domain.name}/structured"
-    texts = [routing_text(e.prompt) for e in [*asked, *labelled]]
-    chosen = [route.expert for route in router.batch(texts)]
-    plans = {
-        "oracle": [talk] * len(asked) + [work] * len(labelled),
-        "router": chosen,
-        "wrong": [work] * len(asked) + [talk] * len(labelled),
-        "always general": [GENERAL] * len(texts),
-    }
-    rows = [row for name, plan in plans.items() for row in quality(run, name, plan, asked, labelled)]
-    return table(rows, "routing")
-
-
-def quality(
-    run: Evaluation, name: str, plan: Sequence[str], asked: Sequence[Example], labelled: Sequence[Example]
-) -> list[Row]:
-    """Rows of answer quality when `plan[i]` answers item i (questions first, then texts to label)."""
-    items = [*asked, *labelled]
-    rows: list[Row] = []
-    experts = built_experts(run.build.home)
-    for expert in sorted(set(plan)):
-        subject = run.bench.subject(experts[expert].checkpoint(run.build.dapt_residual.base))
-        mine = [item for item, choice in zip(items, plan, strict=True) if choice == expert]
-        talk = [item for item in mine if item.task == "questions"]
-        rows += subject.judged(name, talk, load_judges(["bertscore"], run.domain))
-        labels = [item for item in mine if item.task != "questions"]
-        decoding = Decoding(LABEL_TOKENS, 2 * run.build.recipe.evaluation.batch_size)
-        for item, answer in zip(labels, subject.answer([i.prompt for i in labels], decoding), strict=True):
-            right = label_in(answer.text, run.domain.labels) == item.completion
-            rows.append(Row(name, "labels_right", item.id, float(right), {}))
-    return rows
 
 
 def samples(run: Evaluation) -> list[dict[str, Any]]:

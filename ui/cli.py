@@ -111,11 +111,20 @@ def add_judging(verbs: Any) -> None:
         verbs,
         "compare",
         commands.compare,
-        "Paired comparison of two reports of a domain.",
-        "expertsmith compare before/mortgage after/mortgage",
+        "Paired comparison of two reports of a domain, or of two arms: better, worse or not enough evidence.",
+        "expertsmith compare before/mortgage after/mortgage; expertsmith compare mortgage --arms conversation,instruct",
     )
-    compare.add_argument("first", type=Path, metavar="REPORT_A")
-    compare.add_argument("second", type=Path, metavar="REPORT_B")
+    compare.add_argument("first", type=Path, metavar="REPORT_A", help="folder or report.json")
+    compare.add_argument("second", type=Path, nargs="?", metavar="REPORT_B", help="the same report when left out")
+    compare.add_argument("--arms", default="", help="A,B: arm A of the first report against arm B of the second")
+    leaks = verb(
+        verbs,
+        "contamination",
+        commands.contamination,
+        "Test rows that share long runs of words with training rows.",
+        "expertsmith contamination mortgage",
+    )
+    leaks.add_argument("domain", metavar="DOMAIN")
 
 
 def add_using(verbs: Any) -> None:
