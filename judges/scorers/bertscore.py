@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from domains.domain import Domain
-from judges.rescaling import Baseline, read_baseline
 from judges.embeddings import Embedded, Encoder, load_encoder
 from judges.encoder import NAME
+from judges.rescaling import Baseline, read_baseline
 from judges.verdict import Answered, Verdict
 
 PAIRS_AT_ONCE = 1024
