@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from experts.foundation import HOUSE
 from experts.journal import Stage
 from experts.memorisation import CONTINUATION_TOKENS, passages, recalls
 from judges.memorisation import Recall, memorisation
+from router.records import read_json, write_json
 
 if TYPE_CHECKING:
     from router.evaluation import Evaluation
@@ -39,8 +39,7 @@ def memorised(run: Evaluation, run_stage: Callable[[Stage], None]) -> list[dict[
     for arm in arms:
         stage = memorisation_stage(run, arm)
         run_stage(stage)
-        rows = json.loads((stage.folder / RECALLS).read_text(encoding="utf-8"))
-        found[arm] = [Recall(**row) for row in rows]
+        found[arm] = [Recall(**row) for row in read_json(stage.folder / RECALLS)]
     return memorisation(found, arms[0], CONTINUATION_TOKENS)
 
 
@@ -50,12 +49,11 @@ def memorisation_stage(run: Evaluation, arm: str) -> Stage:
     trained = capped(run.domain.sections("train"), run.build.recipe.pretrain)
 
     def probe(folder: Path) -> Mapping[str, Any]:
-        subject = run.bench.subject(checkpoint)
-        tokenizer = subject.answer.tokenizer
-        found = passages(tokenizer, trained, True, limit)
-        found += passages(tokenizer, run.domain.sections("test"), False, limit)
-        rows = [asdict(recall) for recall in recalls(subject.answer.model, found)]
-        (folder / RECALLS).write_text(json.dumps(rows), encoding="utf-8")
+        source = run.bench.subject(checkpoint).local
+        found = passages(source.tokenizer, trained, True, limit)
+        found += passages(source.tokenizer, run.domain.sections("test"), False, limit)
+        rows = [asdict(recall) for recall in recalls(source.model, found)]
+        write_json(folder / RECALLS, rows)
         return {"passages": len(rows)}
 
     inputs = {"model": checkpoint.digest(), "limit": limit, "data": run.data, "trained": len(trained)}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, Domain
 from domains.example import Example
-from experts.answers import Decoding
 from experts.expert import Expert
-from experts.measure import LABEL_TOKENS, Bench
-from judges.classification import label_in
+from experts.measure import Bench
 from judges.regret import ORACLE, regret
 from judges.reliability import reliability
 from judges.report import Row, routing_accuracy, table
@@ -50,7 +48,7 @@ class Policies:
             items = [item for item, choice in zip(asked.items, plan, strict=True) if choice == expert]
             self._ask(expert, [item for item in items if (expert, item.id) not in self.quality], asked.domain)
         found = [self.quality[expert, item.id] for item, expert in zip(asked.items, plan, strict=True)]
-        return [Row(policy, row.metric, row.item, row.value, row.parts) for row in found]
+        return [replace(row, arm=policy) for row in found]
 
     def _ask(self, expert: str, items: Sequence[Example], domain: Domain) -> None:
         if not items:
@@ -58,11 +56,8 @@ class Policies:
         subject = self.bench.subject(self.experts[expert].checkpoint(self.base))
         judges: dict[str, Judge] = load_judges(["bertscore"], domain)
         rows = subject.judged(expert, [item for item in items if item.task == "questions"], judges)
-        labels = [item for item in items if item.task != "questions"]
-        decoding = Decoding(LABEL_TOKENS, 2 * self.bench.settings.batch_size)
-        for item, answer in zip(labels, subject.answer([i.prompt for i in labels], decoding), strict=True):
-            right = label_in(answer.text, domain.labels) == item.completion
-            rows.append(Row(expert, "labels_right", item.id, float(right), {}))
+        labelled = subject.classifies(expert, [item for item in items if item.task != "questions"], domain.labels)
+        rows += [replace(row, metric="labels_right", parts={}) for row in labelled]
         self.quality |= {(expert, row.item): row for row in rows}
 
 

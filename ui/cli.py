@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
+from judges.failures import DEFAULT_LIMIT
 from ui import commands
 
 Handler = Callable[[argparse.Namespace], int]
@@ -93,6 +94,20 @@ def add_judging(verbs: Any) -> None:
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
     judge.add_argument("--limit", type=int, help="at most this many rows of each kind")
+    judge.add_argument(
+        "--endpoint", default="", metavar="URL", help="compare with models of this OpenAI-compatible API"
+    )
+    judge.add_argument("--model", default="", help="models of --endpoint, comma-separated; each is an arm")
+    judge.add_argument(
+        "--endpoint-key-env", default="OPENAI_API_KEY", help="environment variable with its key (OPENAI_API_KEY)"
+    )
+    judge.add_argument(
+        "--failure-limit",
+        type=float,
+        default=DEFAULT_LIMIT,
+        metavar="SHARE",
+        help="exit code 3 when more of an arm's rows failed (%(default)s)",
+    )
     score = verb(
         verbs,
         "score",
@@ -153,7 +168,8 @@ def add_using(verbs: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Exit code 0: done; 1: the user can fix it; 2: wrong usage; 130: interrupted."""
+    """Run one verb. Exit code 0: done; 1: the user can fix it; 2: wrong usage; 3: done, but too many samples failed;
+    130: interrupted."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     given = list(sys.argv[1:] if arguments is None else arguments)
