@@ -13,7 +13,7 @@ from typing import Any
 
 from domains.errors import UserError
 from judges.failures import DEFAULT_LIMIT
-from ui import commands
+from ui import commands, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -125,7 +125,7 @@ def add_judging(verbs: Any) -> None:
     compare = verb(
         verbs,
         "compare",
-        commands.compare,
+        report_commands.compare,
         "Paired comparison of two reports of a domain, or of two arms: better, worse or not enough evidence.",
         "expertsmith compare before/mortgage after/mortgage; expertsmith compare mortgage --arms conversation,instruct",
     )
@@ -135,11 +135,20 @@ def add_judging(verbs: Any) -> None:
     leaks = verb(
         verbs,
         "contamination",
-        commands.contamination,
+        report_commands.contamination,
         "Test rows that share long runs of words with training rows.",
         "expertsmith contamination mortgage",
     )
     leaks.add_argument("domain", metavar="DOMAIN")
+    export = verb(
+        verbs,
+        "export-evaluation",
+        report_commands.export_evaluation,
+        "Write the held-out data of a domain as lm-evaluation-harness tasks and as JSONL.",
+        "expertsmith export-evaluation mortgage --out exported",
+    )
+    export.add_argument("domain", metavar="DOMAIN")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder, made if it is not there")
 
 
 def add_using(verbs: Any) -> None:
