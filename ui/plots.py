@@ -122,10 +122,9 @@ def reliability_diagram(bins: Sequence[Calibrated], caption: str) -> Markup:
     parts += [_line(across.pixel(0), up.pixel(0), across.pixel(1), up.pixel(1), "diagonal")]
     parts += [_text((left + WIDTH) / 2, bottom + 40, "confidence of the router", "title", "middle")]
     parts += [_text(4, 14, "share that was right (labels: n)", "title", "start")]
-    for found in bins:
-        points = [Point(found.confidence, found.accuracy, f"n={found.n}", found.low, found.high)]
-        parts += [_point(point, across, up) for point in points]
-        parts += _point_labels(points, across, up)
+    points = [Point(found.confidence, found.accuracy, f"n={found.n}", found.low, found.high) for found in bins]
+    parts += [_point(point, across, up) for point in points]
+    parts += _point_labels(points, across, up)
     return _svg(caption, height, parts)
 
 

@@ -28,14 +28,35 @@ from ui.report_decision import decision
 PAGE_FILE = "report.html"
 SCRIPT_FILE = "report.js"
 TEMPLATES = Path(__file__).parent / "templates"
+SECTIONS = (
+    ("effects", "Effects", ("forests",)),
+    ("groups", "For whom", ("subgroups",)),
+    ("win-rates", "Equal length", ("win_rates",)),
+    ("residual", "Residual", ("sweep",)),
+    ("routing", "Routing", ("confusion", "end_to_end")),
+    ("forgetting", "Forgetting", ("forgetting",)),
+    ("leakage", "Leakage", ("contamination_files", "memorisation")),
+    ("calibration", "Judges", ("calibration",)),
+    ("lengths", "Lengths", ("lengths",)),
+    ("answers", "Answers", ("samples",)),
+)
 VERDICT_CLASSES = {"better": "better", "worse": "worse", "not enough evidence": "undecided"}
 
 
 def render(report: Report) -> str:
     """The page's HTML."""
     samples = report_answers.samples(report)
+    sections = {
+        "samples": samples,
+        "lengths": report_answers.lengths(report),
+        "forests": list(_forests(report)),
+        "sweep": _sweep(report),
+        **_tables(report),
+        **_routing(report.routing),
+    }
     return _template().render(
         report=report,
+        contents=_contents(sections),
         script=Markup(_script()),
         script_digest=_script_digest(),
         baseline=arm_title(report.baseline),
@@ -47,14 +68,20 @@ def render(report: Report) -> str:
         filter_kinds=report_answers.kinds(samples, report),
         table_columns=[arm_title(arm) for arm in report.measured_arms],
         table_rows=list(_table_rows(report)),
-        forests=list(_forests(report)),
-        sweep=_sweep(report),
-        samples=samples,
-        lengths=report_answers.lengths(report),
         provenance=_flat(report.provenance),
-        **_tables(report),
-        **_routing(report.routing),
+        **sections,
     )
+
+
+def _contents(sections: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and title of the sections that the page has."""
+    there = [(name, title) for name, title, keys in SECTIONS if any(_has(sections[key]) for key in keys)]
+    return [("in-short", "In short"), ("all-metrics", "All metrics"), *there, ("provenance", "Provenance")]
+
+
+def _has(content: Any) -> bool:
+    """Whether a section has something to show; a table without lines has not."""
+    return bool(getattr(content, "lines", content))
 
 
 def _headline(found: Headline) -> dict[str, str]:

@@ -67,7 +67,7 @@ def details(c: Comparison) -> tuple[str, ...]:
     return (
         format_value(c.metric, c.difference, signed=True),
         format_interval(c.metric, c.low, c.high, signed=True) or "–",
-        format_p(c.p_holm),
+        p_value(c.p_holm),
         str(c.n) if c.clusters in (0, c.n) else f"{c.n} in {c.clusters} conversations",
         detectable(c.metric, c.mde),
     )
@@ -80,7 +80,7 @@ def detectable(metric: str, mde: float | None) -> str:
 
 def effect(c: Comparison) -> str:
     """The effect size with its scale."""
-    return f"{c.effect:.2f} ({c.effect_kind})" if c.effect is not None else "–"
+    return f"{number(c.effect)} ({c.effect_kind})" if c.effect is not None else "–"
 
 
 def win_rates(report: Report) -> Table:
@@ -157,7 +157,7 @@ def regret(records: Sequence[Mapping[str, Any]]) -> Table:
                 format_value(r["metric"], r["quality"]),
                 format_value(r["metric"], r["regret"], signed=True),
                 format_interval(r["metric"], r["low"], r["high"], signed=True) or "–",
-                format_p(r["p_holm"]),
+                p_value(r["p_holm"]),
                 str(r["n"]),
                 r["verdict"],
             ),
@@ -211,7 +211,7 @@ def memorisation(records: Sequence[Mapping[str, Any]]) -> Table:
                 number(r["loss_ratio"]),
                 number(r["excess"], signed=True),
                 f"{number(r['low'], True)} to {number(r['high'], True)}" if r["low"] is not None else "–",
-                "–" if r["p"] is None else format_p(r["p"]),
+                p_value(r["p"]),
                 r["verdict"] if r["excess"] is not None else "–",
             ),
             r["verdict"] if r["excess"] is not None else "",
@@ -245,6 +245,11 @@ def calibration(judges: Sequence[Mapping[str, Any]]) -> Table:
         for j in judges
     ]
     return Table("Judges on the probe set: pairs whose better answer is known", columns, tuple(lines))
+
+
+def p_value(p: float | None) -> str:
+    """A p-value under a heading that says so."""
+    return "–" if p is None else format_p(p).removeprefix("p = ").removeprefix("p ")
 
 
 def percent(value: Any) -> str:
