@@ -12,7 +12,6 @@ from tests.fakes import reply, turns, write_domain
 def test_rows_that_open_alike_are_one_conversation(tmp_path):
     """A question and its follow-up share the first user turn, whatever its case; another question does not."""
     folder = write_domain(tmp_path / "toy")
-    answer = reply("It boils.")
     given = [
         {"id": "first", "prompt": turns("Where is my  Kettle?"), "completion": reply("There.")},
         {
