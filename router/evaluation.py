@@ -95,7 +95,9 @@ class Evaluation:
     @cached_property
     def judges(self) -> dict[str, Judge]:
         """The offline judges."""
-        return load_judges(self.judge_names, self.domain) if self.judge_names else {}
+        settings = self.build.recipe.evaluation.settings
+        chosen = {name: values for name, values in settings.items() if name in self.judge_names}
+        return load_judges(self.judge_names, self.domain, chosen) if self.judge_names else {}
 
     @cached_property
     def data(self) -> str:
@@ -108,7 +110,9 @@ class Evaluation:
 
     def settings(self) -> dict[str, Any]:
         """What every measurement depends on besides the model."""
-        chosen = self.build.recipe.evaluation.model_dump(mode="json", exclude={"judges", "judge_limit", "batch_size"})
+        chosen = self.build.recipe.evaluation.model_dump(
+            mode="json", exclude={"judges", "judge_limit", "batch_size", "settings"}
+        )
         return {"settings": chosen, "judges": list(self.judge_names), "data": self.data}
 
 
