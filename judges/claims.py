@@ -23,7 +23,8 @@ i'll we're let's what's who's
 STOP_WORDS = frozenset(FUNCTION_WORDS.split())
 ACKNOWLEDGEMENT = re.compile(
     r"^(?:oh|i(?:'m| am) (?:so |very )?sorry|i (?:hear|see|understand|know|imagine)"
-    r"|you(?:'re| are) (?:not alone|doing|right)|thank|that(?:'s| is| must| sounds| feels)|it(?:'s| is) (?:kind|okay|ok|fine|hard|normal|natural|understandable)"
+    r"|you(?:'re| are) (?:not alone|doing|right)|thank|that(?:'s| is| must| sounds| feels)"
+    r"|it(?:'s| is) (?:kind|okay|ok|fine|hard|normal|natural|understandable)"
     r"|(?:what|how) (?:a|an|hard|awful|kind)\b|hope|good luck|take care|of course|no wonder)"
     r"|\b(?:sounds?|feels?|stings?|hurts?|exhausting|frustrating|frightening|heartbreaking|stressful|overwhelming"
     r"|makes? sense|understandable|must be|must have been|no wonder)\b",
