@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from judges.claims import content_stems
 from judges.embeddings import load_encoder
 from judges.sentences import sentences
 
+HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 MIN_WORDS = 4
 NEIGHBOURS = 1
 CANDIDATES = 12
@@ -96,8 +98,8 @@ def cached_index(documents: tuple[Document, ...]) -> Index:
 
 
 def split(document: Document) -> list[Sentence]:
-    """The sentences of a document that are long enough to say something."""
-    texts = [text for text in sentences(document.text) if len(text.split()) >= MIN_WORDS]
+    """The sentences of a document that are long enough to say something; headings say nothing."""
+    texts = [text for text in sentences(HEADING.sub("", document.text)) if len(text.split()) >= MIN_WORDS]
     made = []
     for place, text in enumerate(texts):
         passage = " ".join(texts[max(0, place - NEIGHBOURS) : place + NEIGHBOURS + 1])

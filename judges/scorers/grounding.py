@@ -23,7 +23,8 @@ from judges.verdict import Answered, Verdict
 
 Outcome = Literal["supported", "unsupported", "contradicted"]
 COSINE_SHARE = 0.5
-SUPPORT = 0.5
+SUPPORT = 0.52
+AS_NEAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,16 @@ def ground(
 
 
 def grounded(claim: str, matches: Sequence[Match], index: Index, question: str, threshold: float) -> Grounded:
-    """One claim: the first match that supports it without a flag, else the best one."""
-    best: Grounded | None = None
-    for match in sorted(matches, key=strength, reverse=True):
-        if best is not None and strength(match) < threshold:
-            break
-        found = against(claim, match, index, question, threshold)
-        if found.verdict == "supported":
-            return found
-        best = best or found
-    return best or Grounded(claim, "unsupported", 0.0, "", "")
+    """One claim against its strongest match; where that flags it, one as near in meaning may still support it."""
+    if not matches:
+        return Grounded(claim, "unsupported", 0.0, "", "")
+    best, *others = sorted(matches, key=strength, reverse=True)
+    found = against(claim, best, index, question, threshold)
+    for match in others:
+        if found.flags and match.cosine >= best.cosine - AS_NEAR:
+            again = against(claim, match, index, question, threshold)
+            found = again if again.verdict == "supported" else found
+    return found
 
 
 def strength(match: Match) -> float:
