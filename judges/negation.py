@@ -56,8 +56,8 @@ def opposite(claim: str, passage: str, weights: Mapping[str, float]) -> tuple[st
 
 
 def negation_conflict(claim: str, passage: str, weights: Mapping[str, float]) -> tuple[str, ...]:
-    """The shared stems that one sentence negates while the other negates nothing, where they say at least a quarter of what
-    is shared. When both negate something, or one leaves out what it negates, no rule can tell."""
+    """The shared stems that one sentence negates while the other negates nothing, where they say at least a quarter of
+    what is shared. When both negate something, or one leaves out what it negates, no rule can tell."""
     shared = content_stems(claim) & content_stems(passage)
     mine, theirs = negated_stems(claim), negated_stems(passage)
     if (mine and theirs) or is_elliptical(claim) or is_elliptical(passage):

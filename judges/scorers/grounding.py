@@ -25,6 +25,7 @@ Outcome = Literal["supported", "unsupported", "contradicted"]
 COSINE_SHARE = 0.5
 SUPPORT = 0.52
 AS_NEAR = 0.05
+ALIGNED = 0.65  # below, two sentences are too different for their negations to be compared
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def against(claim: str, match: Match, index: Index, question: str, threshold: fl
     numbers = conflicts(claim, sentence.text, sentence.passage, quantities(question))
     flags = [Flag("number", each.claim, each.passage) for each in numbers]
     different = any(each.passage for each in numbers)
-    if support >= threshold:
+    if support >= max(threshold, ALIGNED):
         words = opposite(claim, sentence.text, index.rarity)
         flags += [Flag("negation", ", ".join(words), sentence.text)] if words else []
         different = different or bool(words)
