@@ -45,6 +45,7 @@ class Training(Section):
     warmup: float = Field(0.1, ge=0, lt=1)
     checkpoint_steps: int = Field(20, ge=1)
     gradient_checkpointing: bool = False
+    compile: bool = Field(False, description="torch.compile every layer: pays in long runs on an accelerator")
     by_example: bool = False
     max_examples: int = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
 
@@ -96,9 +97,9 @@ class Evaluation(Section):
 
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "grounding", "safety")
     limit: int = Field(8, ge=0)
-    label_limit: int = Field(0, ge=0)
+    label_limit: int = Field(32, ge=0)
     document_limit: int = Field(12, ge=0)
-    preference_limit: int = Field(12, ge=0)
+    preference_limit: int = Field(10, ge=0)
     judge_limit: int = Field(3, ge=0)
     instruction_limit: int = Field(16, ge=0)
     memorisation_limit: int = Field(24, ge=0)
@@ -116,7 +117,7 @@ class Recipe(Section):
     residual: Residual = Residual()
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
-    align: Align = Align()
+    align: Align = Align(max_examples=32)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
     seed: int = 0
