@@ -26,10 +26,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """The text of a reply and, if asked for and given, the log-probabilities (nats) of its first token's candidates."""
+    """The text of a reply and, if asked for and given, the log-probabilities (nats) of its first token's candidates;
+    why it ended ("stop", "length", ...), and its number of tokens (0 when the endpoint does not say)."""
 
     text: str
     top_logprobs: Mapping[str, float]
+    finish_reason: str = ""
+    num_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Endpoint:
         what = f"did not answer within {self.timeout_seconds:g} s"
         if not isinstance(error, openai.APITimeoutError):
             what = f"cannot be reached ({error.__cause__ or error})"
-        return f"The judge's endpoint {self.url} {what}, tried {self.retries + 1} times. {self.advice}"
+        return f"The endpoint {self.url} {what}, tried {self.retries + 1} times. {self.advice}"
 
     @property
     def advice(self) -> str:
@@ -113,4 +116,6 @@ def read_reply(reply: Any) -> Reply:
     logprobs = choices[0].logprobs
     first = logprobs.content[0] if logprobs and logprobs.content else None
     top = {item.token: float(item.logprob) for item in (first.top_logprobs or [])} if first else {}
-    return Reply(choices[0].message.content or "", top)
+    usage = getattr(reply, "usage", None)
+    num_tokens = getattr(usage, "completion_tokens", None) or 0
+    return Reply(choices[0].message.content or "", top, choices[0].finish_reason or "", int(num_tokens))
