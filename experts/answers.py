@@ -1,44 +1,51 @@
-"""Answers on disk: one append-only JSONL row per sample, keyed by model, prompt and decoding; reruns fill gaps."""
+"""Answers on disk: one append-only JSONL row per sample, keyed by model, prompt and decoding; reruns fill gaps.
+
+Where answers come from is a `Source`: a local model in batches, or an endpoint (`experts/remote.py`).
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from jinja2 import TemplateError
 
 from domains.example import Message
 from experts.digests import digest_of
-from experts.generate import Generated, generate
+from experts.encoding import prompt_ids
+from experts.generate import Generated, Keep, generate
+from judges.samples import FAILED, OK, SampleFile
+
+Prompt = Sequence[Message]
+ROW_ERRORS = (RuntimeError, ValueError, LookupError, TemplateError)
 
 
-@dataclass
+@dataclass(frozen=True)
 class AnswerStore:
-    """Answers that were generated before."""
+    """Answers that were generated before; those that failed in an earlier run are tried again."""
 
-    path: Path
-    known: dict[str, Generated] = field(default_factory=dict)
+    file: SampleFile
 
-    def __post_init__(self) -> None:
-        """Read the file; a line that a kill cut short is left out and generated again."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            content = self.path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if len(whole) < len(content):
-                self.path.write_bytes(whole)
-            for line in whole.splitlines():
-                row = json.loads(line)
-                key = row.pop("key")
-                self.known[key] = Generated(**row)
+    @classmethod
+    def open(cls, path: Path) -> AnswerStore:
+        """The answers of a file, which need not be there yet."""
+        return cls(SampleFile(path))
 
-    def add(self, keys: Sequence[str], answers: Sequence[Generated]) -> None:
-        """Append finished answers."""
-        with self.path.open("a", encoding="utf-8") as handle:
-            for key, answer in zip(keys, answers, strict=True):
-                self.known[key] = answer
-                handle.write(json.dumps({"key": key, **asdict(answer)}, ensure_ascii=False) + "\n")
+    def add(self, key: str, answer: Generated) -> None:
+        """Append a finished answer."""
+        data = asdict(answer)
+        reason = data.pop("failure")
+        self.file.append([{"key": key, "status": FAILED if reason else OK, "reason": reason, **data}])
+
+    def get(self, key: str) -> Generated:
+        """An answer that is there."""
+        row = self.file.known[key]
+        return Generated(row["text"], row["finished"], row["num_tokens"], row.get("reason", ""))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.file.known
 
 
 @dataclass(frozen=True)
@@ -49,29 +56,104 @@ class Decoding:
     batch_size: int
 
 
-def answer_key(model_digest: str, prompt: Sequence[Message], decoding: Decoding) -> str:
+class Source(Protocol):
+    """What answers prompts; `digest` changes whenever an answer could."""
+
+    @property
+    def digest(self) -> str:
+        """The identity of the model."""
+        ...
+
+    def answer(self, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> None:
+        """Give `keep` each place with its answer, in any order; a prompt that cannot be answered is a failure."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A loaded model."""
+
+    model: Any
+    tokenizer: Any
+    digest: str
+
+    def answer(self, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> None:
+        """Answer in batches sorted by length."""
+        answer_locally(self.model, self.tokenizer, prompts, decoding, keep)
+
+
+def answer_locally(model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> None:
+    """Batches sorted by length; when one cannot be computed, its prompts are tried one at a time."""
+    fits = list(answerable(model, tokenizer, prompts, decoding, keep))
+    done: set[int] = set()
+
+    def keep_one(place: int, answer: Generated) -> None:
+        keep(fits[place], answer)
+        done.add(fits[place])
+
+    size, limit = decoding.batch_size, decoding.max_new_tokens
+    try:
+        generate(model, tokenizer, [prompts[i] for i in fits], limit, size, keep_one)
+    except ROW_ERRORS:
+        for place in (i for i in fits if i not in done):
+            keep(place, alone(model, tokenizer, prompts[place], limit))
+
+
+def answerable(model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> Iterator[int]:
+    """The places of prompts that leave room for an answer; the others fail."""
+    room = getattr(model.config, "max_position_embeddings", None) or 10**9
+    for place, prompt in enumerate(prompts):
+        try:
+            size = len(prompt_ids(tokenizer, prompt))
+        except ROW_ERRORS as error:
+            keep(place, failed(f"the prompt cannot be encoded: {error}"))
+            continue
+        if size + decoding.max_new_tokens > room:
+            new = decoding.max_new_tokens
+            keep(place, failed(f"the prompt has {size} tokens, but with {new} new ones the model takes {room}"))
+        else:
+            yield place
+
+
+def alone(model: Any, tokenizer: Any, prompt: Prompt, max_new_tokens: int) -> Generated:
+    """One answer, or why there is none."""
+    try:
+        return generate(model, tokenizer, [prompt], max_new_tokens, 1)[0]
+    except ROW_ERRORS as error:
+        return failed(f"{type(error).__name__}: {error}")
+
+
+def failed(reason: str) -> Generated:
+    """No answer, and why."""
+    return Generated("", False, 0, reason)
+
+
+def answer_key(model_digest: str, prompt: Prompt, decoding: Decoding) -> str:
     """The key of one answer."""
     return digest_of([model_digest, [m.as_dict() for m in prompt], decoding.max_new_tokens])
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """A loaded model that answers through a store."""
+    """A source behind a store."""
 
-    model: Any
-    tokenizer: Any
-    digest: str
+    source: Source
     store: AnswerStore
 
-    def __call__(self, prompts: Sequence[Sequence[Message]], decoding: Decoding) -> list[Generated]:
-        """Answers in the order of the prompts."""
-        keys = [answer_key(self.digest, prompt, decoding) for prompt in prompts]
-        missing = [i for i, key in enumerate(keys) if key not in self.store.known]
-
-        def keep(places: list[int], answers: list[Generated]) -> None:
-            self.store.add([keys[missing[place]] for place in places], answers)
-
+    def __call__(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generated]:
+        """Answers in the order of the prompts; what is not there is generated, each key once."""
+        keys = self.keys(prompts, decoding)
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self.store}
         if missing:
-            todo = [prompts[i] for i in missing]
-            generate(self.model, self.tokenizer, todo, decoding.max_new_tokens, decoding.batch_size, keep)
-        return [self.store.known[key] for key in keys]
+            names = list(missing)
+            self.source.answer(list(missing.values()), decoding, lambda i, answer: self.store.add(names[i], answer))
+        return [self.store.get(key) for key in keys]
+
+    def keys(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[str]:
+        """The prompts' keys."""
+        digest = self.source.digest
+        return [answer_key(digest, prompt, decoding) for prompt in prompts]
+
+    def num_missing(self, prompts: Sequence[Prompt], decoding: Decoding) -> int:
+        """How many prompts have no answer yet."""
+        return sum(key not in self.store for key in set(self.keys(prompts, decoding)))

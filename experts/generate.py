@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,15 @@ PREFILL_TOKENS = 512
 
 @dataclass(frozen=True)
 class Generated:
-    """An answer; `finished` is False when it was cut at the token limit."""
+    """An answer; `finished` is False when it was cut at the token limit. `failure` says why there is none."""
 
     text: str
     finished: bool
     num_tokens: int
+    failure: str = ""
+
+
+Keep = Callable[[int, Generated], None]
 
 
 @torch.no_grad()
@@ -36,23 +40,26 @@ def generate(
     prompts: Sequence[Sequence[Message]],
     max_new_tokens: int,
     batch_size: int = 16,
-    on_batch: Callable[[list[int], list[Generated]], None] | None = None,
+    keep: Keep | None = None,
 ) -> list[Generated]:
-    """Greedy answers in the order of the prompts; `on_batch` is told of each finished batch."""
+    """Greedy answers in the order of the prompts; `keep` gets each (place, answer) as soon as it has ended."""
     ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     answers: dict[int, Generated] = {}
     for start in range(0, len(order), batch_size):
         chunk = order[start : start + batch_size]
-        found = generate_batch(model, tokenizer, [ids[i] for i in chunk], max_new_tokens)
-        answers |= dict(zip(chunk, found, strict=True))
-        if on_batch is not None:
-            on_batch(chunk, found)
+        for place, tokens in generate_batch(model, tokenizer, [ids[i] for i in chunk], max_new_tokens):
+            answers[chunk[place]] = decoded(tokenizer, tokens)
+            if keep is not None:
+                keep(chunk[place], answers[chunk[place]])
     return [answers[i] for i in range(len(ids))]
 
 
-def generate_batch(model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int) -> list[Generated]:
-    """One batch, greedily; a row that has ended leaves it, so that long answers go on alone."""
+def generate_batch(
+    model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int
+) -> Iterator[tuple[int, list[int]]]:
+    """One batch, greedily: each row's place and tokens when it ends. It leaves the batch then, so that long answers go
+    on alone."""
     start = prefill(model, ids, tokenizer.pad_token_id, room=max_new_tokens)
     hidden, cache, mask = start.hidden_BH, start.cache, start.mask_BW
     answers: list[list[int]] = [[] for _ in ids]
@@ -61,8 +68,10 @@ def generate_batch(model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new
         chosen = model.get_output_embeddings()(hidden).argmax(-1)
         for place, token in zip(active, chosen.tolist(), strict=True):
             answers[place].append(token)
-        going = (chosen != tokenizer.eos_token_id).nonzero().squeeze(1)
-        if len(going) == 0 or count == max_new_tokens:
+        ends = chosen == tokenizer.eos_token_id if count < max_new_tokens else torch.ones_like(chosen, dtype=torch.bool)
+        yield from ((active[i], answers[active[i]]) for i in ends.nonzero().squeeze(1).tolist())
+        going = (~ends).nonzero().squeeze(1)
+        if len(going) == 0:
             break
         if len(going) < len(active):
             active = [active[i] for i in going.tolist()]
@@ -77,7 +86,6 @@ def generate_batch(model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new
             use_cache=True,
         )
         hidden = output.last_hidden_state[:, -1]
-    return [decoded(tokenizer, row) for row in answers]
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ class Align(Training):
 
 
 class Evaluation(Section):
-    """What the report measures, and on how many held-out rows of each kind at most; 0 = all."""
+    """What the report measures, and on how many held-out rows of each kind at most; 0 = all.
+    `memorisation_limit`: passages of training documents, and as many of held-out ones; 0 = no probe."""
 
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
     limit: int = Field(8, ge=0)
@@ -98,6 +99,7 @@ class Evaluation(Section):
     preference_limit: int = Field(12, ge=0)
     judge_limit: int = Field(3, ge=0)
     instruction_limit: int = Field(16, ge=0)
+    memorisation_limit: int = Field(24, ge=0)
     max_new_tokens: int = Field(120, ge=1, le=2048)
     batch_size: int = Field(48, ge=1)
 

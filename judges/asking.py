@@ -110,7 +110,8 @@ class Asker:
         """What the endpoint can do. Raises `Refused` when it is too busy to tell."""
         try:
             reply = self.constrained(task, with_reason=False)
-            if read_verdict(reply.text, task.scale) or not (reply.finished or reply.text.strip()):
+            silent = reply.finish_reason == "length" and not reply.text.strip()
+            if silent or read_verdict(reply.text, task.scale):
                 return "schema"
         except Refused as error:
             if error.for_now:

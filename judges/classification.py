@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 from domains.errors import unknown_name
+from judges import stats
+from judges.stats import label_counts, statistic_value
 
 
 def label_in(text: str, labels: Sequence[str]) -> str | None:
@@ -29,20 +31,14 @@ def spaced(text: str) -> str:
 
 
 def macro_f1(predictions: Sequence[str | None], references: Sequence[str], labels: Sequence[str]) -> float:
-    """The mean F1 over the labels; a prediction of None or of no label is a miss of its reference's label.
+    """`judges.stats.macro_f1` of predictions: the mean F1 over the labels that have references, 0 without any.
 
-    A label that is neither a reference nor predicted has no F1 and is left out, so perfect predictions give 1.0.
+    A prediction of None or of no label is a miss of its reference's label.
     """
     for reference in references:
         if reference not in labels:
             raise unknown_name("label", reference, labels)
-    pairs = list(zip(predictions, references, strict=True))
-    scores = [f1(label, pairs) for label in dict.fromkeys(labels) if any(label in pair for pair in pairs)]
-    return sum(scores) / len(scores) if scores else 0.0
-
-
-def f1(label: str, pairs: Sequence[tuple[str | None, str]]) -> float:
-    """F1 of one label over (prediction, reference) pairs, one of which names it."""
-    hits = sum(prediction == reference == label for prediction, reference in pairs)
-    named = sum((prediction == label) + (reference == label) for prediction, reference in pairs)
-    return 2 * hits / named
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions for {len(references)} references")
+    names = [label for label in dict.fromkeys(labels) if label in references]
+    return statistic_value(label_counts(predictions, references, names), stats.macro_f1) or 0.0

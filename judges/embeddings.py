@@ -6,14 +6,15 @@ window in which it is farthest from an edge. So nothing is cut off, and short te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from domains.errors import UserError
 from judges.encoder import NAME, encoder_folder
@@ -25,16 +26,14 @@ OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "lo
 
 @dataclass(frozen=True)
 class Embedded:
-    """A text's unit vectors `tokens_ND`, special tokens included; `weights_N` is 0 on those and 1 elsewhere."""
+    """A text's unit vectors `tokens_ND` and its `ids`, special tokens included; `weights_N` is 0 for the tokens that
+    open and separate texts ([CLS], [SEP]) and 1 elsewhere. `empty`: no token but special ones."""
 
     tokens_ND: Tensor
     weights_N: Tensor
+    ids: tuple[int, ...]
     num_windows: int
-
-    @property
-    def empty(self) -> bool:
-        """No token but special ones."""
-        return not bool(self.weights_N.any())
+    empty: bool
 
 
 @dataclass(frozen=True)
@@ -49,19 +48,48 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Read:
+    """A text after the encoder: its raw vectors, the ids that they belong to, and how many windows it took."""
+
+    vectors_ND: Tensor
+    ids: tuple[int, ...]
+    num_windows: int
+    empty: bool
+
+
+@dataclass(frozen=True)
 class Encoder:
-    """A loaded model; `limit` is the most tokens it reads at once, `before` and `after` its special tokens."""
+    """A loaded model; `limit` is the most tokens it reads at once, `before` and `after` its special tokens, `ignored`
+    those that carry no weight. `is_cut`: its layers above `num_layers` are gone."""
 
     model: Any
     tokenizer: Any
     num_layers: int
+    is_cut: bool
     limit: int
     before: tuple[int, ...]
     after: tuple[int, ...]
+    ignored: frozenset[int]
 
     def embed(self, texts: Sequence[str]) -> list[Embedded]:
-        """The token embeddings of each text; computed in batches of similar length."""
-        tokens = [self.tokens(text) for text in texts]
+        """The token embeddings of each text."""
+        return [
+            Embedded(normalize(read.vectors_ND, dim=-1), self.weights(read.ids), read.ids, read.num_windows, read.empty)
+            for read in self.read(texts)
+        ]
+
+    def sentence_vectors(self, texts: Sequence[str]) -> Tensor:
+        """One unit vector per text, [texts, D]: the mean of its tokens' vectors, as sentence-transformers pools."""
+        means = [read.vectors_ND.mean(dim=0) for read in self.read(texts)]
+        return normalize(torch.stack(means), dim=-1) if means else torch.zeros(0, self.model.config.hidden_size)
+
+    def weights(self, ids: Sequence[int]) -> Tensor:
+        """0 for the tokens that open and separate texts, 1 for all others."""
+        return torch.tensor([float(token not in self.ignored) for token in ids])
+
+    def read(self, texts: Sequence[str]) -> Iterator[Read]:
+        """Each text's vectors, in order; computed in batches of similar length."""
+        tokens = self.tokens(texts)
         windows = [window for index, ids in enumerate(tokens) for window in self.windows(index, ids)]
         windows.sort(key=lambda window: -len(window.ids))
         pieces: dict[int, list[tuple[int, Tensor]]] = {}
@@ -69,11 +97,16 @@ class Encoder:
             batch = windows[first : first + BATCH_SIZE]
             for window, vectors_ND in zip(batch, self.run(batch), strict=True):
                 pieces.setdefault(window.text, []).append((window.start, self.kept(window, vectors_ND)))
-        return [self.joined(ids, pieces[index]) for index, ids in enumerate(tokens)]
+        for index, ids in enumerate(tokens):
+            parts = [vectors for _, vectors in sorted(pieces[index], key=lambda piece: piece[0])]
+            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+            yield Read(whole, (*self.before, *ids, *self.after), len(parts), not ids)
 
-    def tokens(self, text: str) -> tuple[int, ...]:
-        """The ids of a text, without special tokens and without a limit."""
-        return tuple(self.tokenizer(text.strip(), add_special_tokens=False, verbose=False)["input_ids"])
+    def tokens(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The ids of each text, without special tokens and without a limit."""
+        stripped = [text.strip() for text in texts]
+        found = self.tokenizer(stripped, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+        return [tuple(ids) for ids in found]
 
     def windows(self, text: int, ids: tuple[int, ...]) -> list[Window]:
         """The windows of one text; each but the last hands over to the next in the middle of their overlap."""
@@ -93,8 +126,9 @@ class Encoder:
         device = next(self.model.parameters()).device
         ids_BN = torch.tensor([[*w.ids, *[pad] * (longest - len(w.ids))] for w in batch], device=device)
         mask_BN = torch.tensor([[1] * len(w.ids) + [0] * (longest - len(w.ids)) for w in batch], device=device)
-        output = self.model(input_ids=ids_BN, attention_mask=mask_BN, output_hidden_states=True)
-        hidden_BND = output.hidden_states[self.num_layers].float().cpu()
+        output = self.model(input_ids=ids_BN, attention_mask=mask_BN, output_hidden_states=not self.is_cut)
+        hidden = output.last_hidden_state if self.is_cut else output.hidden_states[self.num_layers]
+        hidden_BND = hidden.float().cpu()
         return [hidden_BND[index, : len(window.ids)] for index, window in enumerate(batch)]
 
     def kept(self, window: Window, vectors_ND: Tensor) -> Tensor:
@@ -104,13 +138,6 @@ class Encoder:
         opens = window.offset == 0
         closes = window.offset + len(window.ids) - len(self.before) - len(self.after) == window.stop
         return vectors_ND[0 if opens else first : len(vectors_ND) if closes else last].clone()
-
-    def joined(self, ids: tuple[int, ...], pieces: list[tuple[int, Tensor]]) -> Embedded:
-        """One text from its windows' vectors."""
-        vectors_ND = torch.cat([vectors for _, vectors in sorted(pieces, key=lambda piece: piece[0])])
-        special = {*self.before, *self.after}
-        weights = [float(token not in special) for token in (*self.before, *ids, *self.after)]
-        return Embedded(torch.nn.functional.normalize(vectors_ND, dim=-1), torch.tensor(weights), len(pieces))
 
 
 @lru_cache(maxsize=2)
@@ -132,12 +159,26 @@ def load_encoder(model: str, num_layers: int | None) -> Encoder:
     network = network.get_encoder() if network.config.is_encoder_decoder else network
     layer = checked_layer(num_layers or usual_layer(model), network.config.num_hidden_layers)
     before, after = special_tokens(tokenizer)
-    return Encoder(network.to(device()), tokenizer, layer, token_limit(network.config, tokenizer), before, after)
+    ignored = frozenset({tokenizer.cls_token_id, tokenizer.sep_token_id} - {None})
+    is_cut, limit = cut(network, layer), token_limit(network.config, tokenizer)
+    return Encoder(network.to(device()), tokenizer, layer, is_cut, limit, before, after, ignored)
 
 
 def device() -> str:
     """A GPU when there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def cut(network: Any, layer: int) -> bool:
+    """Drop the layers above one, where the model keeps its layers in one list; tells whether it does.
+
+    What is above is never computed, and a final normalisation of the model follows the layer, as in bert-score.
+    """
+    total = network.config.num_hidden_layers
+    lists = [module for module in network.modules() if isinstance(module, nn.ModuleList) and len(module) == total]
+    if len(lists) == 1 and layer < total:
+        del lists[0][layer:]
+    return len(lists) == 1 or layer == total
 
 
 def usual_layer(model: str) -> int | None:

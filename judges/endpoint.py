@@ -29,14 +29,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Reply:
-    """The text of a reply and, if asked for and given, the log-probabilities (nats) of its first token's candidates.
-
-    `finished` is False when the reply was cut at its token limit.
-    """
+    """The text of a reply and, if asked for and given, the log-probabilities (nats) of its first token's candidates;
+    why it ended ("stop", "length", ...), and its number of tokens (0 when the endpoint does not say)."""
 
     text: str
     top_logprobs: Mapping[str, float]
-    finished: bool = True
+    finish_reason: str = ""
+    num_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Endpoint:
                     raise self.failure(error) from None
             else:
                 found = read_reply(reply)
-                self.budget.add_tokens(num_tokens(reply, messages, found))
+                self.budget.add_tokens(total_tokens(reply, messages, found))
                 return found
 
     def failure(self, error: openai.OpenAIError) -> Exception:
@@ -129,7 +128,7 @@ class Endpoint:
         what = f"did not answer within {self.timeout_seconds:g} s"
         if not isinstance(error, openai.APITimeoutError):
             what = f"cannot be reached ({error.__cause__ or error})"
-        return f"The judge's endpoint {self.url} {what}, tried {self.retries + 1} times. {self.advice}"
+        return f"The endpoint {self.url} {what}, tried {self.retries + 1} times. {self.advice}"
 
     @property
     def advice(self) -> str:
@@ -169,10 +168,12 @@ def read_reply(reply: Any) -> Reply:
     logprobs = choices[0].logprobs
     first = logprobs.content[0] if logprobs and logprobs.content else None
     top = {item.token: float(item.logprob) for item in (first.top_logprobs or [])} if first else {}
-    return Reply(choices[0].message.content or "", top, choices[0].finish_reason != "length")
+    usage = getattr(reply, "usage", None)
+    num_tokens = getattr(usage, "completion_tokens", None) or 0
+    return Reply(choices[0].message.content or "", top, choices[0].finish_reason or "", int(num_tokens))
 
 
-def num_tokens(reply: Any, messages: Sequence[Mapping[str, str]], found: Reply) -> int:
+def total_tokens(reply: Any, messages: Sequence[Mapping[str, str]], found: Reply) -> int:
     """Tokens of a request and its reply as the endpoint counts them, else by the number of characters."""
     counted = getattr(getattr(reply, "usage", None), "total_tokens", None)
     if isinstance(counted, int) and counted > 0:

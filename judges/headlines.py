@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from judges.metrics import Comparison, Metric, Outcome, metric_info
+from judges.comparisons import Comparison
+from judges.metrics import Metric, metric_info
+from judges.stats import Outcome
 
 ARM_TITLES = {
     "foundation": "Foundation",
@@ -140,8 +144,58 @@ def _in_brackets(metric: Metric, with_count: bool = True) -> str:
 
 def _evidence(comparison: Comparison) -> str:
     name = comparison.metric
-    unit = " points" if metric_info(name).proportion else ""
     interval = format_interval(name, comparison.low, comparison.high, signed=True)
-    details = f"difference {format_value(name, comparison.difference, signed=True)}{unit}"
+    details = f"difference {format_value(name, comparison.difference, signed=True)}{_points(name)}"
     details += f", 95% CI {interval}" if interval else ""
-    return f"{comparison.verdict.capitalize()}: {details}, adjusted {format_p(comparison.p_holm)}."
+    if not comparison.trusted:
+        return f"{comparison.verdict.capitalize()}: {details}, but its judge is not trusted, so this decides nothing."
+    sentence = f"{comparison.verdict.capitalize()}: {details}, adjusted {format_p(comparison.p_holm)}."
+    return sentence if comparison.verdict != "not enough evidence" else f"{sentence} {detectable(comparison)}"
+
+
+def detectable(comparison: Comparison) -> str:
+    """What this many items could have shown, and how many the difference that was seen would need."""
+    name, mde = comparison.metric, comparison.mde
+    if mde is None:
+        return f"With n={comparison.n} no difference could have been shown." if comparison.standard_error else ""
+    found = f"n={comparison.n} shows differences from {_unsigned(name, mde)}{_points(name)} up"
+    needed = items_needed(comparison)
+    return f"{found}; one of this size would need about {needed:,} items." if needed else f"{found}."
+
+
+def comparison_line(comparison: Comparison) -> str:
+    """A comparison as one line of text: arms, metric, verdict, difference, interval, adjusted p, n, MDE."""
+    name, arms = comparison.metric, dict.fromkeys((comparison.arm_a, comparison.arm_b))
+    interval = format_interval(name, comparison.low, comparison.high, signed=True) or "–"
+    mde = "–" if comparison.mde is None else f"{_unsigned(name, comparison.mde)}{_points(name)}"
+    return (
+        f"{' against '.join(arms):34} {name:30} {comparison.verdict:20} "
+        f"{format_value(name, comparison.difference, signed=True)}{_points(name)} (95% CI {interval}), "
+        f"adjusted {format_p(comparison.p_holm)}, n={comparison.n}, MDE {mde}"
+    )
+
+
+def items_needed(comparison: Comparison) -> int | None:
+    """Items for 80% power if the true difference is the one that was seen: n * (mde / difference)^2; None if absurd."""
+    if comparison.mde is None or not comparison.difference:
+        return None
+    needed = math.ceil(comparison.n * (comparison.mde / comparison.difference) ** 2)
+    return needed if comparison.n < needed < 100_000 else None
+
+
+def summary(found: Sequence[Headline]) -> str:
+    """All claims in one sentence."""
+    if not found:
+        return "No two arms of this report share items, so nothing can be claimed."
+    counts = Counter(headline.verdict for headline in found)
+    parts = [f"{counts['better']} hold", f"{counts['worse']} came out the other way"]
+    undecided = f"for {counts['not enough evidence']} there is not enough evidence"
+    return f"Of {len(found)} claims that were fixed beforehand, {', '.join(parts)}, and {undecided}."
+
+
+def _points(metric: str) -> str:
+    return " points" if metric_info(metric).proportion else ""
+
+
+def _unsigned(metric: str, value: float) -> str:
+    return format_value(metric, value).rstrip("%")

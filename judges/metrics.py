@@ -1,31 +1,29 @@
-"""Rows (one number of one arm on one item) become metrics with intervals and paired comparisons; nothing else does."""
+"""Rows (one number of one arm on one item) become metrics with intervals; nothing else does."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from domains.errors import UserError, unknown_name
+from domains.errors import UserError
 from judges.stats import (
     FloatArray,
     Interval,
     Statistic,
     bootstrap_interval,
-    holm,
+    cluster_sums,
+    label_counts,
     macro_f1,
     mean,
-    paired_test,
     perplexity,
     statistic_value,
     wilson_interval,
 )
 
-Outcome = Literal["better", "worse", "not enough evidence"]
-SIGNIFICANCE = 0.05
 ROW_KEYS = frozenset({"arm", "metric", "item", "value", "parts"})
 
 
@@ -122,39 +120,30 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """arm_a against arm_b on the n items that both have scored; `difference` is a - b, `p_holm` decides the verdict."""
-
-    arm_a: str
-    arm_b: str
-    metric: str
-    value_a: float | None
-    value_b: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    p_holm: float | None = None
-    verdict: Outcome = "not enough evidence"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form in report.json."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
 class Measure:
-    """A metric before statistics: the features of every scored item of every arm, and the unscored counts."""
+    """A metric before statistics: the features of every scored item of every arm, and the unscored counts.
+
+    `clusters`: item -> the conversation it belongs to; an item that is not named is its own.
+    """
 
     metric: str
     statistic: Statistic
     features: dict[str, dict[str, tuple[float, ...]]]
     unscored: dict[str, int]
+    clusters: Mapping[str, str] = field(default_factory=dict)
 
     def items(self, arm: str) -> FloatArray:
         """The features of an arm's scored items, [N, F]."""
         return np.array(list(self.features[arm].values()), dtype=np.float64)
+
+    def units(self, items: Iterable[str]) -> list[str]:
+        """The cluster of each item."""
+        return [self.clusters.get(item, item) for item in items]
+
+    def only(self, kept: Callable[[str], bool]) -> Measure:
+        """The measure over some of its items."""
+        features = {arm: {i: f for i, f in found.items() if kept(i)} for arm, found in self.features.items()}
+        return replace(self, features=features)
 
 
 def metric_info(metric: str) -> MetricInfo:
@@ -164,12 +153,16 @@ def metric_info(metric: str) -> MetricInfo:
     return METRICS.get(metric, plain)
 
 
-def measures(rows: Iterable[Row]) -> list[Measure]:
-    """The measures of rows, known metrics first in the order of METRICS."""
+def measures(rows: Iterable[Row], clusters: Mapping[str, str] | None = None) -> list[Measure]:
+    """The measures of rows, known metrics first in the order of METRICS; `clusters` as in Measure."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.metric, []).append(row)
-    found = [measure for metric, group in groups.items() for measure in _derive(metric, group)]
+    found = [
+        replace(measure, clusters=clusters or {})
+        for metric, group in groups.items()
+        for measure in _derive(metric, group)
+    ]
     order = {metric: place for place, metric in enumerate(METRICS)}
     return sorted(found, key=lambda measure: order.get(measure.metric, len(order)))
 
@@ -182,30 +175,6 @@ def metrics(rows: Iterable[Row]) -> list[Metric]:
 def metrics_of(found: Sequence[Measure]) -> list[Metric]:
     """The metrics of measures that were already derived."""
     return [_metric(measure, arm) for measure in found for arm in measure.features]
-
-
-def compare(rows: Iterable[Row], arm_a: str, arm_b: str) -> list[Comparison]:
-    """arm_a against arm_b, paired by item, on every metric that both have; Holm-corrected over these metrics."""
-    return compare_of(measures(rows), arm_a, arm_b)
-
-
-def compare_of(found: Sequence[Measure], arm_a: str, arm_b: str) -> list[Comparison]:
-    """The comparisons of measures that were already derived."""
-    arms = {arm for measure in found for arm in measure.features}
-    for arm in (arm_a, arm_b):
-        if arm not in arms:
-            raise unknown_name("arm", arm, arms)
-    both = [measure for measure in found if {arm_a, arm_b} <= measure.features.keys()]
-    return decided([_compare(measure, arm_a, arm_b) for measure in both])
-
-
-def decided(family: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with p-values corrected over the family, and verdicts."""
-    corrected = holm([comparison.p for comparison in family])
-    return [
-        replace(comparison, p_holm=p, verdict=_verdict(comparison, p))
-        for comparison, p in zip(family, corrected, strict=True)
-    ]
 
 
 def table(rows: Iterable[Row], key: str) -> list[dict[str, Any]]:
@@ -236,10 +205,14 @@ def check_unique(rows: Iterable[Row]) -> None:
 def _derive(metric: str, rows: Sequence[Row]) -> list[Measure]:
     """The measures that the rows of one metric give."""
     if metric == "classification":
-        labels = sorted({str(row.parts["label"]) for row in rows if row.value is not None})
+        found = [row for row in rows if row.value is not None]
+        references = [str(row.parts["label"]) for row in found]
+        predictions = [row.parts.get("prediction") for row in found]
+        counts = label_counts(predictions, references, sorted(set(references)))
+        features = {id(row): tuple(count.tolist()) for row, count in zip(found, counts, strict=True)}
         return [
             _measure("classification_accuracy", mean, {id(row): (row.value, 1.0) for row in rows}, rows),
-            _measure("classification_macro_f1", macro_f1, {id(row): _label_counts(row, labels) for row in rows}, rows),
+            _measure("classification_macro_f1", macro_f1, features, rows),
         ]
     if metric.endswith("_nll"):
         name = "perplexity" if metric == "domain_nll" else f"{metric.removesuffix('_nll')}_perplexity"
@@ -258,27 +231,28 @@ def _measure(metric: str, statistic: Statistic, features: Mapping[int, Any], row
     return Measure(metric, statistic, scored, unscored)
 
 
-def _label_counts(row: Row, labels: Sequence[str]) -> tuple[float, ...]:
-    """Per label: hit, predicted, actual (the features of macro-F1)."""
-    prediction, actual = row.parts.get("prediction"), row.parts.get("label")
-    hits = [float(prediction == label == actual) for label in labels]
-    predicted = [float(prediction == label) for label in labels]
-    return (*hits, *predicted, *(float(actual == label) for label in labels))
-
-
 def _metric(measure: Measure, arm: str) -> Metric:
     items = measure.items(arm)
     n = len(items)
-    interval = _interval(measure, items) if n else Interval()
+    interval = _interval(measure, arm, items) if n else Interval()
     value = statistic_value(items, measure.statistic) if n else None
     return Metric(arm, measure.metric, value, interval.low, interval.high, n, measure.unscored[arm])
 
 
-def _interval(measure: Measure, items: FloatArray) -> Interval:
-    """Wilson for 0/1 values of a share (at 0 of n or n of n the bootstrap would claim certainty), else bootstrap."""
-    if measure.statistic is mean and is_proportion(measure) and np.isin(items[:, 0], (0.0, 1.0)).all():
-        return wilson_interval(int(items[:, 0].sum()), len(items))
-    return bootstrap_interval(items, measure.statistic)
+def _interval(measure: Measure, arm: str, items: FloatArray) -> Interval:
+    """Wilson for 0/1 values of a share (at 0 of n or n of n the bootstrap would claim certainty), else bootstrap.
+
+    Clustered shares enter Wilson with their effective number of items: what a share of independent items would need for
+    the standard error that the clusters show, between the number of clusters and that of items.
+    """
+    sums = cluster_sums(items, measure.units(measure.features[arm]))
+    if not (measure.statistic is mean and is_proportion(measure) and np.isin(items[:, 0], (0.0, 1.0)).all()):
+        return bootstrap_interval(sums, measure.statistic)
+    share, n = float(items[:, 0].mean()), float(len(items))
+    if len(sums) < n:
+        variance = float(((sums[:, 0] - share * sums[:, 1]) ** 2).sum()) / n**2
+        n = min(n, max(float(len(sums)), share * (1 - share) / variance)) if variance else float(len(sums))
+    return wilson_interval(share * n, n)
 
 
 def is_proportion(measure: Measure) -> bool:
@@ -287,23 +261,3 @@ def is_proportion(measure: Measure) -> bool:
         return METRICS[measure.metric].proportion
     values = {features[0] for arm in measure.features.values() for features in arm.values()}
     return measure.statistic is mean and values <= {0.0, 1.0}
-
-
-def _compare(measure: Measure, arm_a: str, arm_b: str) -> Comparison:
-    a, b = measure.features[arm_a], measure.features[arm_b]
-    common = [item for item in a if item in b]
-    if not common:
-        return Comparison(arm_a, arm_b, measure.metric, None, None, None, None, None, None, 0)
-    items_a, items_b = np.array([a[item] for item in common]), np.array([b[item] for item in common])
-    paired = paired_test(items_a, items_b, measure.statistic)
-    value_a, value_b = statistic_value(items_a, measure.statistic), statistic_value(items_b, measure.statistic)
-    return Comparison(
-        arm_a, arm_b, measure.metric, value_a, value_b, paired.difference, paired.low, paired.high, paired.p, paired.n
-    )
-
-
-def _verdict(comparison: Comparison, p_holm: float | None) -> Outcome:
-    if p_holm is None or p_holm >= SIGNIFICANCE or not comparison.difference:
-        return "not enough evidence"
-    higher = comparison.difference > 0
-    return "better" if higher == metric_info(comparison.metric).higher_is_better else "worse"

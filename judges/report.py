@@ -13,25 +13,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from domains.atomic import write_text_atomically
-from domains.errors import UserError
-from judges.headlines import Claim, Headline, arm_title, claims_for, headlines
+from domains.errors import UserError, unknown_name
+from judges.comparisons import Comparison, compare, compare_measure, compare_of, decided
+from judges.forgetting import forgetting
+from judges.headlines import Claim, Headline, arm_title, claims_for, headlines, summary
+from judges.length_control import win_rate
 from judges.metrics import (
     HIGHER_IS_BETTER,
-    Comparison,
     Measure,
     Metric,
     Row,
     check_unique,
-    compare,
-    compare_of,
-    decided,
     measures,
+    metric_info,
     metrics,
     metrics_of,
     table,
 )
-from judges.stats import wilson_interval
+from judges.stats import mean, wilson_interval
+from judges.subgroups import Subgroup, common_items, subgroups
 
 __all__ = [
     "HIGHER_IS_BETTER",
@@ -51,6 +54,7 @@ BASELINE = "instruct"
 ROWS_FILE = "rows.jsonl"
 REPORT_FILE = "report.json"
 PLAIN_FIELDS = ("domain", "title", "provenance", "routing", "sweep", "samples", "notes")
+LATER_FIELDS = ("items", "lengths", "judges", "leakage")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class Report:
     {arm: text}, "notes"}. `routing`: {"confusion": {"labels", "counts"} (rows = true label), "end_to_end": [{"routing":
     "oracle" | "router" | "wrong", metric: value, ...}]}. `sweep`: [{"scale", "perplexity", "instruction_following"}].
     Records of the last two may carry "intervals": {metric: {"low", "high", "n"}}, as `table(rows, key)` makes them.
+    `items`: item -> {"task", "kind", "label", "words" (of the question), "cluster" (its conversation)}, all optional.
+    `lengths`: arm -> item -> words of the answer. `judges`: one calibration a judge, {"judge", "agreement", "low",
+    "high", "n", "position_flip_rate", "length_bias", "longer_wins", "trusted", "reason"}; a judge that is not trusted
+    decides nothing. `leakage`: {"contamination": ..., "memorisation": [...]} (see experts/leakage.py).
     """
 
     domain: str
@@ -72,6 +80,10 @@ class Report:
     routing: Mapping[str, Any] = field(default_factory=dict)
     sweep: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
+    items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lengths: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    judges: Sequence[Mapping[str, Any]] = ()
+    leakage: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse rows that no table could show, and a confusion matrix that is not one."""
@@ -88,7 +100,12 @@ class Report:
     @cached_property
     def measures(self) -> list[Measure]:
         """The rows by metric, before statistics."""
-        return measures(self.rows)
+        return measures(self.rows, {item: facts["cluster"] for item, facts in self.items.items() if "cluster" in facts})
+
+    @property
+    def untrusted(self) -> tuple[str, ...]:
+        """The judges that failed their calibration."""
+        return tuple(str(judge["judge"]) for judge in self.judges if not judge.get("trusted", True))
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -118,7 +135,7 @@ class Report:
         """Each arm against the baseline, then the pairs of the claims; a pair's metrics are one Holm family."""
         pairs = dict.fromkeys((arm, self.baseline) for arm in self.measured_arms if arm != self.baseline)
         pairs |= dict.fromkeys((claim.arm_a, claim.arm_b) for claim in self.claims)
-        return [comparison for a, b in pairs for comparison in compare_of(self.measures, a, b)]
+        return [comparison for a, b in pairs for comparison in compare_of(self.measures, a, b, self.untrusted)]
 
     @cached_property
     def headlines(self) -> tuple[Headline, ...]:
@@ -126,19 +143,68 @@ class Report:
         found = {Claim(c.arm_a, c.arm_b, c.metric): c for c in self.comparisons}
         return headlines(self.claims, self.metrics, found)
 
+    @cached_property
+    def forgetting(self) -> list[Comparison]:
+        """General ability after each step of the build against before it."""
+        return forgetting(self.measures, self.untrusted)
+
+    @cached_property
+    def subgroups(self) -> list[Subgroup]:
+        """The claims within groups of items."""
+        found = {measure.metric: measure for measure in self.measures}
+        looks = [
+            (found[claim.metric], claim.arm_a, claim.arm_b)
+            for claim in self.claims
+            if claim.metric in found and {claim.arm_a, claim.arm_b} <= found[claim.metric].features.keys()
+        ]
+        return subgroups(looks, self.items, self.untrusted)
+
+    @cached_property
+    def length_controlled(self) -> list[dict[str, Any]]:
+        """Win rates of the claims' arms on judged answers, raw and at equal length."""
+        pairs = dict.fromkeys((claim.arm_a, claim.arm_b) for claim in self.claims)
+        pairs |= dict.fromkeys((arm, self.baseline) for arm in self.measured_arms if arm != self.baseline)
+        return [record for a, b in pairs for measure in self.measures for record in self._win_rates(measure, a, b)]
+
+    def _win_rates(self, measure: Measure, arm_a: str, arm_b: str) -> list[dict[str, Any]]:
+        """One record where both arms have judged answers of known length, else none."""
+        if measure.statistic is not mean or not {arm_a, arm_b} <= measure.features.keys() & self.lengths.keys():
+            return []
+        names = [
+            item
+            for item in common_items(measure, arm_a, arm_b)
+            if item in self.lengths[arm_a] and item in self.lengths[arm_b]
+        ]
+        if not names:
+            return []
+        sign = 1 if metric_info(measure.metric).higher_is_better else -1
+        values = np.array([[measure.features[arm][item][0] for item in names] for arm in (arm_a, arm_b)])
+        words = np.array([[self.lengths[arm][item] for item in names] for arm in (arm_a, arm_b)], dtype=float)
+        wins = 0.5 + 0.5 * np.sign(sign * (values[0] - values[1]))
+        found = win_rate(wins, words[0] - words[1], measure.units(names)).as_dict()
+        return [{"arm_a": arm_a, "arm_b": arm_b, "metric": measure.metric} | found]
+
     def as_dict(self) -> dict[str, Any]:
         """The content of report.json."""
         return {
             "domain": self.domain,
             "title": self.title,
             "arms": [{"arm": arm, "title": arm_title(arm), "about": about} for arm, about in self.arms.items()],
+            "summary": summary(self.headlines),
             "headlines": [headline.as_dict() for headline in self.headlines],
             "metrics": [metric.as_dict() for metric in self.metrics],
             "baseline": self.baseline,
             "comparisons": [comparison.as_dict() for comparison in self.comparisons],
+            "subgroups": [subgroup.as_dict() for subgroup in self.subgroups],
+            "length_controlled": self.length_controlled,
+            "forgetting": [step.as_dict() for step in self.forgetting],
+            "leakage": dict(self.leakage),
+            "judges": [dict(judge) for judge in self.judges],
             "sweep": [dict(point) for point in self.sweep],
             "routing": dict(self.routing),
             "samples": [dict(sample) for sample in self.samples],
+            "items": {item: dict(facts) for item, facts in self.items.items()},
+            "lengths": {arm: dict(found) for arm, found in self.lengths.items()},
             "notes": list(self.notes),
             "provenance": dict(self.provenance),
             "rows": {"file": ROWS_FILE, "num": len(self.rows), "sha256": _digest(self.rows_text)},
@@ -171,23 +237,27 @@ def load(folder: str | Path) -> Report:
         if data["rows"]["sha256"] != _digest(rows_text):
             raise UserError(f"{rows_path} is not the one that {path} was made from. Run the evaluation again.")
         arms = {arm["arm"]: arm["about"] for arm in data["arms"]}
-        return Report(arms=arms, rows=_read_rows(rows_path, rows_text), **{key: data[key] for key in PLAIN_FIELDS})
+        fields = {key: data[key] for key in PLAIN_FIELDS} | {key: data[key] for key in LATER_FIELDS if key in data}
+        return Report(arms=arms, rows=_read_rows(rows_path, rows_text), **fields)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no report of 'expertsmith evaluate' ({error}). Run the evaluation again.") from None
 
 
-def compare_reports(a: Report, b: Report) -> list[Comparison]:
-    """Report a against report b on every arm and metric that both have, paired by item; one Holm family.
-
-    `difference` is a - b, so "better" means that a is better.
+def compare_reports(a: Report, b: Report, arms: tuple[str, str] | None = None) -> list[Comparison]:
+    """Report a against report b, paired by item, on every arm and metric that both have, or arms[0] of a against
+    arms[1] of b; one Holm family. `difference` is a - b, so "better" means that a is better.
     """
     if a.domain != b.domain:
         raise UserError(f"The reports are of '{a.domain}' and '{b.domain}'. Compare two reports of one domain.")
-    arms = [arm for arm in a.measured_arms if arm in b.measured_arms]
-    family = [replace(found, arm_a=arm, arm_b=arm) for arm in arms for found in _compare_arm(a, b, arm)]
+    for name, report in zip(arms or (), (a, b), strict=False):
+        if name not in report.measured_arms:
+            raise unknown_name("arm", name, report.measured_arms)
+    pairs = [arms] if arms else [(arm, arm) for arm in a.measured_arms if arm in b.measured_arms]
+    untrusted = {*a.untrusted, *b.untrusted}
+    family = [replace(found, arm_a=x, arm_b=y) for x, y in pairs for found in _compare_arms(a, b, x, y)]
     if not any(comparison.n for comparison in family):
         raise UserError("The reports share no arm, metric and item. Evaluate the same arms on the same items twice.")
-    return decided(family)
+    return decided(family, untrusted)
 
 
 def routing_accuracy(confusion: Mapping[str, Any]) -> Metric:
@@ -198,9 +268,12 @@ def routing_accuracy(confusion: Mapping[str, Any]) -> Metric:
     return Metric("router", "routing_accuracy", right / total if total else None, interval.low, interval.high, total, 0)
 
 
-def _compare_arm(a: Report, b: Report, arm: str) -> list[Comparison]:
-    rows = [replace(row, arm=side) for side, report in (("a", a), ("b", b)) for row in report.rows if row.arm == arm]
-    return compare(rows, "a", "b")
+def _compare_arms(a: Report, b: Report, arm_a: str, arm_b: str) -> list[Comparison]:
+    sides = (("a", a, arm_a), ("b", b, arm_b))
+    rows = [replace(row, arm=side) for side, report, arm in sides for row in report.rows if row.arm == arm]
+    clusters = {item: facts["cluster"] for r in (b, a) for item, facts in r.items.items() if "cluster" in facts}
+    found = [measure for measure in measures(rows, clusters) if {"a", "b"} <= measure.features.keys()]
+    return [compare_measure(measure, "a", "b") for measure in found]
 
 
 def _read_rows(path: Path, text: str) -> tuple[Row, ...]:

@@ -1,9 +1,11 @@
 """Intervals and paired tests over items, vectorised and seeded.
 
 Percentile bootstrap (Efron 1979), Wilson interval (1927), arm-swap permutation test with the +1 correction
-(Phipson and Smyth, arXiv:1603.05766), Holm correction (1979).
-Shapes: N items, F features of an item, R resamples. A statistic is a function of the items' summed features, so that
-means, perplexity (ratio of sums) and macro-F1 (counts) share one bootstrap and one test.
+(Phipson and Smyth, arXiv:1603.05766), Holm correction (1979), minimum detectable effect (Bloom 1995, doi
+10.1177/0193841X9501900504).
+Shapes: N items, C clusters, F features of an item, R resamples. A statistic is a function of the items' summed
+features, so that means, perplexity (ratio of sums) and macro-F1 (counts) share one bootstrap and one test, and so that
+items of one conversation become one unit of both by summing their features first.
 """
 
 from __future__ import annotations
@@ -12,14 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 Statistic = Callable[[FloatArray], FloatArray]
+Outcome = Literal["better", "worse", "not enough evidence"]
 
 LEVEL = 0.95
+SIGNIFICANCE = 0.05
+POWER = 0.8
 NUM_RESAMPLES = 2_000
 NUM_SWAPS = 4_999
 SEED = 20_240_607
@@ -37,13 +43,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference a - b of a statistic over n paired items, with its interval and two-sided p."""
+    """The difference a - b of a statistic over n paired items in `clusters` independent units, with its interval,
+    two-sided p and bootstrap standard error (None below two units)."""
 
     difference: float | None
     low: float | None
     high: float | None
     p: float | None
     n: int
+    clusters: int = 0
+    standard_error: float | None = None
 
 
 def mean(sums: FloatArray) -> FloatArray:
@@ -58,14 +67,23 @@ def perplexity(sums: FloatArray) -> FloatArray:
 
 
 def macro_f1(sums: FloatArray) -> FloatArray:
-    """Mean F1 over the labels that have references, from counts (hits, predictions, references): [..., 3 * L] -> [...].
+    """Mean F1 over the labels that have references, from `label_counts`: [..., 3 * L] -> [...].
 
-    A label that a resample has no reference of does not count in that resample.
+    This is the one definition of macro-F1. A label without references (of the items, or of a resample) does not count:
+    so two arms on the same items average over the same labels. A prediction of such a label is a miss of its
+    reference's label.
     """
     hits, predicted, actual = np.split(sums, 3, axis=-1)
     f1 = 2 * hits / np.maximum(predicted + actual, 1)
     present = actual > 0
     return np.asarray((f1 * present).sum(-1) / np.maximum(present.sum(-1), 1))
+
+
+def label_counts(predictions: Sequence[str | None], references: Sequence[str], labels: Sequence[str]) -> FloatArray:
+    """The features of macro-F1, [N, 3 * L]: per item and label whether it is a hit, predicted, and the reference."""
+    predicted = np.array([[prediction == label for label in labels] for prediction in predictions], dtype=np.float64)
+    actual = np.array([[reference == label for label in labels] for reference in references], dtype=np.float64)
+    return np.concatenate([predicted * actual, predicted, actual], axis=-1)
 
 
 def statistic_value(items: ArrayLike, statistic: Statistic = mean) -> float | None:
@@ -80,8 +98,18 @@ def as_features(items: ArrayLike) -> FloatArray:
     return np.stack([array, np.ones_like(array)], axis=1) if array.ndim == 1 else array
 
 
-def wilson_interval(successes: int, num_trials: int, level: float = LEVEL) -> Interval:
-    """Score interval of a proportion; none below two trials."""
+def cluster_sums(features: FloatArray, clusters: Sequence[str] | None) -> FloatArray:
+    """Features summed over the items of a cluster, [N, F] -> [C, F], clusters in the order of their first item."""
+    if clusters is None or len(set(clusters)) == len(features):
+        return features
+    places = {cluster: place for place, cluster in enumerate(dict.fromkeys(clusters))}
+    sums = np.zeros((len(places), features.shape[1]))
+    np.add.at(sums, [places[cluster] for cluster in clusters], features)
+    return sums
+
+
+def wilson_interval(successes: float, num_trials: float, level: float = LEVEL) -> Interval:
+    """Score interval of a proportion; none below two trials. Effective counts of clustered items may be fractions."""
     if num_trials < 2:
         return Interval()
     z = NormalDist().inv_cdf((1 + level) / 2)
@@ -116,23 +144,27 @@ def bootstrap(features: FloatArray, statistic: Statistic, seed: int = SEED) -> F
     return np.concatenate([statistic(_sums(weights, features)) for weights in blocks])
 
 
-def paired_test(a: ArrayLike, b: ArrayLike, statistic: Statistic = mean, seed: int = SEED) -> Paired:
+def paired_test(
+    a: ArrayLike, b: ArrayLike, statistic: Statistic = mean, seed: int = SEED, clusters: Sequence[str] | None = None
+) -> Paired:
     """The difference of a statistic between two arms on the same items, each [N, F] (or values [N]).
 
-    The interval resamples items, the p-value swaps the arms item by item (for a mean: flips signs).
+    The interval resamples clusters (each item is its own without any), the p-value swaps the arms cluster by cluster
+    (for a mean: flips signs).
     """
     a_features, b_features = as_features(a), as_features(b)
     if a_features.shape != b_features.shape:
         raise ValueError(f"paired items differ in shape: {a_features.shape} and {b_features.shape}")
-    n = len(a_features)
-    if n == 0:
+    if len(a_features) == 0:
         return Paired(None, None, None, None, 0)
+    n, a_features, b_features = len(a_features), cluster_sums(a_features, clusters), cluster_sums(b_features, clusters)
     difference = float(statistic(a_features.sum(0)) - statistic(b_features.sum(0)))
-    interval = Interval()
-    if n > 1:
+    interval, error = Interval(), None
+    if len(a_features) > 1:
         resampled = bootstrap(a_features, statistic, seed) - bootstrap(b_features, statistic, seed)
-        interval = _percentiles(resampled, LEVEL)
-    return Paired(difference, interval.low, interval.high, swap_p(a_features, b_features, statistic, seed), n)
+        interval, error = _percentiles(resampled, LEVEL), float(resampled.std())
+    p = swap_p(a_features, b_features, statistic, seed)
+    return Paired(difference, interval.low, interval.high, p, n, len(a_features), error)
 
 
 def swap_p(a: FloatArray, b: FloatArray, statistic: Statistic = mean, seed: int = SEED) -> float:
@@ -165,6 +197,28 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         running = max(running, min(1.0, p * (len(known) - rank)))
         adjusted[index] = running
     return adjusted
+
+
+def verdict(difference: float | None, adjusted_p: float | None, higher_is_better: bool = True) -> Outcome:
+    """The one rule: a side only with an adjusted p below SIGNIFICANCE, by the sign of the difference a - b."""
+    if not difference or adjusted_p is None or adjusted_p >= SIGNIFICANCE:
+        return "not enough evidence"
+    return "better" if (difference > 0) == higher_is_better else "worse"
+
+
+def minimum_detectable(standard_error: float | None, num_units: int, num_tests: int = 1) -> float | None:
+    """The smallest true difference that POWER of such experiments would call better or worse:
+
+    (z(1 - alpha / 2) + z(POWER)) * standard error, alpha = SIGNIFICANCE / num_tests: Holm's strictest step, so with
+    several tests it errs on the large side. None where the differences do not vary, or where there are too few units
+    for any p below alpha (the smallest of a sign-flip test over u units is 2 / 2^u).
+    """
+    alpha = SIGNIFICANCE / max(1, num_tests)
+    smallest_p = 2.0 ** (1 - num_units) if num_units <= EXACT_ITEMS else 1 / (NUM_SWAPS + 1)
+    if not standard_error or smallest_p >= alpha:
+        return None
+    normal = NormalDist()
+    return (normal.inv_cdf(1 - alpha / 2) + normal.inv_cdf(POWER)) * standard_error
 
 
 def _sums(weights: FloatArray, features: FloatArray) -> FloatArray:

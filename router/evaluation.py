@@ -5,30 +5,45 @@ Each arm is a journaled stage, so a report that was interrupted goes on, and one
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, Domain
 from domains.errors import unknown_name
 from domains.example import Example
-from experts.answers import Decoding
 from experts.build import Build, built_domain, data_digest
 from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
 from experts.digests import digest_of
 from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
-from experts.measure import LABEL_TOKENS, Bench, PreferenceScores, Subject, limited, measure_arm, preference_rows
-from judges.classification import label_in
-from judges.report import Report, Row, routing_accuracy, table
+from experts.measure import Bench, PreferenceScores, limited, preference_rows
+from judges.endpoint import Endpoint
+from judges.failures import failures
+from judges.report import Report, Row, table
 from judges.scoring import load_judges
 from judges.verdict import Answered, Judge
-from router.route import Router, routing_text
+from router.arms import (
+    PREFERENCES,
+    ROWS,
+    TEXTS,
+    answer_arm,
+    arm_folder,
+    has_likelihoods,
+    judge_stage,
+    likelihood_folder,
+    likelihood_stage,
+    subject_of,
+)
+from router.items import item_facts
+from router.leakage import leakage
+from router.policies import Asked, Policies, end_to_end, route_all
+from router.records import read_json, read_rows, write_json, write_rows
+from router.route import Router
 
 ARMS = {
     "foundation": "The base model as published.",
@@ -41,13 +56,15 @@ ARMS = {
     "structured": "SFT on classification and summaries, starting from DAPT + residual.",
     "multi_task": "SFT, then DPO, in one adapter.",
 }
-NUM_SAMPLES = 4
-ROWS, TEXTS, PREFERENCES, ROUTING = "rows.jsonl", "texts.json", "preferences.json", "routing.json"
+NUM_SAMPLES = 24
+ROUTING = "routing.json"
+UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit"}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm."""
+    """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm. `endpoints`:
+    models of others to compare with, by the name of their arm."""
 
     build: Build
     report: Callable[[str], None]
@@ -56,6 +73,13 @@ class Evaluation:
     llm_judge: Judge | None = None
     llm_judge_name: str = ""
     judge_is_weak: bool = False
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> dict[str, str]:
+        """What is measured, each with a sentence."""
+        others = {arm: f"{e.model_name} at {e.url}, asked as it is." for arm, e in self.endpoints.items()}
+        return {arm: ARMS[arm] for arm in self.arm_names} | others
 
     @property
     def domain(self) -> Domain:
@@ -88,26 +112,8 @@ class Evaluation:
 
     def settings(self) -> dict[str, Any]:
         """What every measurement depends on besides the model."""
-        chosen = self.build.recipe.evaluation.model_dump(mode="json", exclude={"judges", "judge_limit", "batch_size"})
+        chosen = self.build.recipe.evaluation.model_dump(mode="json", exclude=UNMEASURED)
         return {"settings": chosen, "judges": list(self.judge_names), "data": self.data}
-
-
-def arm_stage(run: Evaluation, arm: str) -> Stage:
-    """Measure one arm: rows, answers to the questions, log-probabilities of the preference rows."""
-    checkpoint = run.checkpoint(arm)
-
-    def measure(folder: Path) -> Mapping[str, Any]:
-        subject = run.bench.subject(checkpoint)
-        rows = measure_arm(subject, arm, run.domain, run.judges, run.report)
-        write_rows(folder / ROWS, rows)
-        write_json(folder / TEXTS, question_texts(run, subject, arm))
-        preferences = limited(run.domain.preferences("test"), run.build.recipe.evaluation.preference_limit)
-        scores = {} if arm.endswith("_prompted") else subject.preference_logprobs(preferences)
-        write_json(folder / PREFERENCES, {k: {"sums": v.sums, "means": v.means} for k, v in scores.items()})
-        return {"rows": len(rows)}
-
-    inputs = run.settings() | {"model": checkpoint.digest(), "arm": arm}
-    return Stage(f"{run.domain.name}/evaluate/{arm}", run.folder / arm, inputs, measure)
 
 
 def questions(run: Evaluation) -> list[Example]:
@@ -115,17 +121,11 @@ def questions(run: Evaluation) -> list[Example]:
     return limited(run.domain.examples("questions", "test"), run.build.recipe.evaluation.limit)
 
 
-def question_texts(run: Evaluation, subject: Subject, arm: str) -> dict[str, str]:
-    """Answers by question id (they are in the store already)."""
-    system = run.domain.system_prompt if arm.endswith("_prompted") else None
-    asked = questions(run)
-    return {e.id: a.answer for e, a in zip(asked, subject.answers(asked, system), strict=True)}
-
-
 def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
-    """Ask the LLM judge about the first questions of an arm."""
-    asked = questions(run)[: run.build.recipe.evaluation.judge_limit]
-    texts = read_json(run.folder / arm / TEXTS)
+    """Ask the LLM judge about the first questions of an arm; one without an answer is not asked about."""
+    folder = arm_folder(run, arm)
+    texts = read_json(folder / TEXTS)
+    asked = [e for e in questions(run)[: run.build.recipe.evaluation.judge_limit] if e.id in texts]
 
     def judge(folder: Path) -> Mapping[str, Any]:
         if run.llm_judge is None:
@@ -141,7 +141,8 @@ def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
         "weights": weights,
         "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked]),
     }
-    return Stage(f"{run.domain.name}/evaluate/{arm}/llm_judge", run.folder / f"{arm}.llm_judge", inputs, judge)
+    target = folder.with_name(f"{folder.name}.llm_judge")
+    return Stage(f"{run.domain.name}/evaluate/{arm}/llm_judge", target, inputs, judge)
 
 
 def sweep_stage(run: Evaluation, scale: float) -> Stage:
@@ -184,38 +185,56 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
 
 def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     """Measure everything and make the report."""
-    for arm in run.arm_names:
-        run_reported(run, arm_stage(run, arm))
+    for arm in run.arms:
+        answer_arm(run, arm)
+        if has_likelihoods(run, arm):
+            run_reported(run, likelihood_stage(run, arm))
+    for arm in run.arms:
+        run_reported(run, judge_stage(run, arm))
         if run.llm_judge is not None:
             run_reported(run, llm_judge_stage(run, arm))
     rows = list(all_rows(run))
     return Report(
         domain=run.domain.name,
         title=run.domain.title,
-        arms={arm: ARMS[arm] for arm in run.arm_names},
+        arms=run.arms,
         rows=rows,
-        provenance=provenance(run, command),
+        provenance=provenance(run, command) | {"failures": failures(rows).as_dict()},
         samples=samples(run),
         routing=routing(run, router) if router else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
         notes=notes(run),
+        items=item_facts(run.domain, Domain.load(HOUSE)),
+        lengths=answer_lengths(run),
+        leakage=leakage(run, partial(run_reported, run)),
     )
+
+
+def answer_lengths(run: Evaluation) -> dict[str, dict[str, int]]:
+    """Words of every arm's answers to the questions."""
+    texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
+    return {arm: {item: len(text.split()) for item, text in found.items()} for arm, found in texts.items()}
 
 
 def all_rows(run: Evaluation) -> Iterable[Row]:
     """The rows of every arm; preference rows are made here because they need the reference arm."""
-    found = {arm: preference_scores(run.folder / arm / PREFERENCES) for arm in run.arm_names}
+    found = {arm: preference_scores(run, arm) for arm in run.arms}
     reference = found.get("dapt_residual")
-    for arm in run.arm_names:
-        yield from read_rows(run.folder / arm / ROWS)
+    for arm in run.arms:
+        folder = arm_folder(run, arm)
+        yield from read_rows(folder / ROWS)
+        yield from read_rows(likelihood_folder(run, arm) / ROWS) if has_likelihoods(run, arm) else ()
         yield from preference_rows(arm, found[arm], None if arm == "dapt_residual" else reference)
         if run.llm_judge is not None:
-            yield from read_rows(run.folder / f"{arm}.llm_judge" / ROWS)
+            yield from read_rows(folder.with_name(f"{folder.name}.llm_judge") / ROWS)
 
 
-def preference_scores(path: Path) -> dict[str, PreferenceScores]:
-    """Log-probabilities of an arm's preference rows."""
-    return {k: PreferenceScores(tuple(v["sums"]), tuple(v["means"])) for k, v in read_json(path).items()}
+def preference_scores(run: Evaluation, arm: str) -> dict[str, PreferenceScores]:
+    """Log-probabilities of an arm's preference rows; none where they are not measured."""
+    if not has_likelihoods(run, arm):
+        return {}
+    scores = read_json(likelihood_folder(run, arm) / PREFERENCES)
+    return {k: PreferenceScores(tuple(v["sums"]), tuple(v["means"])) for k, v in scores.items()}
 
 
 def routing(run: Evaluation, router: Router) -> dict[str, Any]:
@@ -232,81 +251,31 @@ def routing_stage(run: Evaluation, router: Router) -> Stage:
     rows = [row for name in domains for row in built_domain(run.build.home, name).utterances("test")]
 
     def measure(folder: Path) -> Mapping[str, Any]:
-        write_json(folder / ROUTING, route_all(router, rows) | {"end_to_end": end_to_end(run, router)})
+        labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
+        asked = Asked(run.domain, questions(run), labelled)
+        found = Policies(run.bench, run.build.dapt_residual.base, experts)
+        write_json(folder / ROUTING, route_all(router, rows) | end_to_end(found, router, asked))
         return {"rows": len(rows)}
 
     base = run.build.dapt_residual.base
     inputs = run.settings() | {
         "router": [router.name, router.threshold],
+        "tables": ["end_to_end", "reliability", "regret"],
         "experts": {name: expert.checkpoint(base).digest() for name, expert in experts.items()},
         "rows": digest_of([repr(row) for row in rows]),
     }
     return Stage(f"{run.domain.name}/evaluate/routing", run.folder / "routing", inputs, measure)
 
 
-def route_all(router: Router, rows: Sequence[Any]) -> dict[str, Any]:
-    """The confusion matrix on labelled requests."""
-    routes = router.batch([row.text for row in rows])
-    labels = sorted({row.label for row in rows} | {route.expert for route in routes})
-    counts = [[0] * len(labels) for _ in labels]
-    for row, route in zip(rows, routes, strict=True):
-        counts[labels.index(row.label)][labels.index(route.expert)] += 1
-    confusion = {"labels": labels, "counts": counts}
-    accuracy = routing_accuracy(confusion)
-    return {
-        "strategy": router.name,
-        "threshold": router.threshold,
-        "accuracy": accuracy.as_dict(),
-        "confusion": confusion,
-    }
-
-
-def end_to_end(run: Evaluation, router: Router) -> list[dict[str, Any]]:
-    """BERTScore of answers and accuracy of labels when the right, the chosen or the other expert answers."""
-    asked = questions(run)
-    labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
-    talk, work = f"{run.domain.name}/conversation", f"{run.domain.name}/structured"
-    texts = [routing_text(e.prompt) for e in [*asked, *labelled]]
-    chosen = [route.expert for route in router.batch(texts)]
-    plans = {
-        "oracle": [talk] * len(asked) + [work] * len(labelled),
-        "router": chosen,
-        "wrong": [work] * len(asked) + [talk] * len(labelled),
-        "always general": [GENERAL] * len(texts),
-    }
-    rows = [row for name, plan in plans.items() for row in quality(run, name, plan, asked, labelled)]
-    return table(rows, "routing")
-
-
-def quality(
-    run: Evaluation, name: str, plan: Sequence[str], asked: Sequence[Example], labelled: Sequence[Example]
-) -> list[Row]:
-    """Rows of answer quality when `plan[i]` answers item i (questions first, then texts to label)."""
-    items = [*asked, *labelled]
-    rows: list[Row] = []
-    experts = built_experts(run.build.home)
-    for expert in sorted(set(plan)):
-        subject = run.bench.subject(experts[expert].checkpoint(run.build.dapt_residual.base))
-        mine = [item for item, choice in zip(items, plan, strict=True) if choice == expert]
-        talk = [item for item in mine if item.task == "questions"]
-        rows += subject.judged(name, talk, load_judges(["bertscore"], run.domain))
-        labels = [item for item in mine if item.task != "questions"]
-        decoding = Decoding(LABEL_TOKENS, 2 * run.build.recipe.evaluation.batch_size)
-        for item, answer in zip(labels, subject.answer([i.prompt for i in labels], decoding), strict=True):
-            right = label_in(answer.text, run.domain.labels) == item.completion
-            rows.append(Row(name, "labels_right", item.id, float(right), {}))
-    return rows
-
-
 def samples(run: Evaluation) -> list[dict[str, Any]]:
     """A few questions with every arm's answer side by side."""
-    texts = {arm: read_json(run.folder / arm / TEXTS) for arm in run.arm_names}
+    texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return [
         {
             "id": e.id,
             "question": e.question,
             "reference": e.completion,
-            "answers": {arm: found[e.id] for arm, found in texts.items()},
+            "answers": {arm: found.get(e.id, "") for arm, found in texts.items()},
             "notes": "",
         }
         for e in questions(run)[:NUM_SAMPLES]
@@ -320,7 +289,7 @@ def provenance(run: Evaluation, command: str) -> dict[str, Any]:
         "seed": run.build.recipe.seed,
         "recipe": digest_of(run.build.recipe.model_dump(mode="json")),
         "data": run.data,
-        "models": {arm: run.checkpoint(arm).digest() for arm in run.arm_names},
+        "models": {arm: subject_of(run, arm).answer.source.digest for arm in run.arms},
         "judges": [*run.judge_names, *([run.llm_judge_name] if run.llm_judge else [])],
         "versions": versions(),
         "machine": f"{platform.machine()}, {run.bench.device.name}, {run.bench.device.dtype}",
@@ -368,25 +337,3 @@ def arm_names(text: Sequence[str]) -> tuple[str, ...]:
         if name not in ARMS:
             raise unknown_name("arm", name, ARMS)
     return tuple(dict.fromkeys(names))
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Rows as JSONL."""
-    path.write_text("".join(json.dumps(row.as_dict(), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows from JSONL."""
-    if not path.exists():
-        return []
-    return [Row.from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """A value as JSON."""
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """A value from JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))

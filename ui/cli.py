@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands
+from judges.failures import DEFAULT_LIMIT
+from ui import commands, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -93,6 +94,20 @@ def add_judging(verbs: Any) -> None:
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
     judge.add_argument("--limit", type=int, help="at most this many rows of each kind")
+    judge.add_argument(
+        "--endpoint", default="", metavar="URL", help="compare with models of this OpenAI-compatible API"
+    )
+    judge.add_argument("--model", default="", help="models of --endpoint, comma-separated; each is an arm")
+    judge.add_argument(
+        "--endpoint-key-env", default="OPENAI_API_KEY", help="environment variable with its key (OPENAI_API_KEY)"
+    )
+    judge.add_argument(
+        "--failure-limit",
+        type=float,
+        default=DEFAULT_LIMIT,
+        metavar="SHARE",
+        help="exit code 3 when more of an arm's rows failed (%(default)s)",
+    )
     score = verb(
         verbs,
         "score",
@@ -110,12 +125,30 @@ def add_judging(verbs: Any) -> None:
     compare = verb(
         verbs,
         "compare",
-        commands.compare,
-        "Paired comparison of two reports of a domain.",
-        "expertsmith compare before/mortgage after/mortgage",
+        report_commands.compare,
+        "Paired comparison of two reports of a domain, or of two arms: better, worse or not enough evidence.",
+        "expertsmith compare before/mortgage after/mortgage; expertsmith compare mortgage --arms conversation,instruct",
     )
-    compare.add_argument("first", type=Path, metavar="REPORT_A")
-    compare.add_argument("second", type=Path, metavar="REPORT_B")
+    compare.add_argument("first", type=Path, metavar="REPORT_A", help="folder or report.json")
+    compare.add_argument("second", type=Path, nargs="?", metavar="REPORT_B", help="the same report when left out")
+    compare.add_argument("--arms", default="", help="A,B: arm A of the first report against arm B of the second")
+    leaks = verb(
+        verbs,
+        "contamination",
+        report_commands.contamination,
+        "Test rows that share long runs of words with training rows.",
+        "expertsmith contamination mortgage",
+    )
+    leaks.add_argument("domain", metavar="DOMAIN")
+    export = verb(
+        verbs,
+        "export-evaluation",
+        report_commands.export_evaluation,
+        "Write the held-out data of a domain as lm-evaluation-harness tasks and as JSONL.",
+        "expertsmith export-evaluation mortgage --out exported",
+    )
+    export.add_argument("domain", metavar="DOMAIN")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder, made if it is not there")
 
 
 def add_using(verbs: Any) -> None:
@@ -144,7 +177,8 @@ def add_using(verbs: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Exit code 0: done; 1: the user can fix it; 2: wrong usage; 130: interrupted."""
+    """Run one verb. Exit code 0: done; 1: the user can fix it; 2: wrong usage; 3: done, but too many samples failed;
+    130: interrupted."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -18,7 +18,8 @@ from domains.errors import UserError
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
-LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit")
+TOO_MANY_FAILED = 3
+LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
 
 
 def say(text: str) -> None:
@@ -157,10 +158,39 @@ def evaluate(options: Options) -> int:
     for name in options.domains:
         check_built(Build(Domain.load(name), recipe, options.home))
     fit_router(options.home)
+    endpoint_arms(options)
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
-    return 0
+    return TOO_MANY_FAILED if too_many_failed(options, done) else 0
+
+
+def endpoint_arms(options: Options) -> dict[str, Any]:
+    """The models of an endpoint that are compared too, by the name of their arm."""
+    from judges.endpoint import Endpoint
+
+    models = names(options.model)
+    if bool(models) != bool(options.endpoint):
+        raise UserError(
+            "--endpoint and --model belong together: give the URL of an endpoint and the name of its model."
+        )
+    if not 0 <= options.failure_limit <= 1:
+        raise UserError(f"--failure-limit is {options.failure_limit:g}; give a share from 0 to 1, like 0.02.")
+    key = options.endpoint_key_env
+    return {f"endpoint:{model}": Endpoint(options.endpoint, model, key) for model in models}
+
+
+def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
+    """Whether an arm of a report has more failed samples than the limit; says so."""
+    bad = [each for each in done if each["failures"]["share"] > options.failure_limit]
+    for each in bad:
+        found = each["failures"]
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in found["reasons"].items())
+        say(
+            f"{each['domain']}: {found['share']:.1%} of the rows of '{found['worst_arm']}' failed, more than the limit "
+            f"of {options.failure_limit:.1%} ({reasons}). Run the same command again to try only these."
+        )
+    return bool(bad)
 
 
 def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, Any]]:
@@ -179,7 +209,8 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     with judge_for(assistant, judges) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            plan = Evaluation(each, say, offline, arm_names(names(options.experts)), judge, judge_name, weak)
+            arms, others = arm_names(names(options.experts)), endpoint_arms(options)
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
@@ -223,6 +254,7 @@ def write_report(report: Any, folder: Path) -> dict[str, Any]:
         "json": str(folder / "report.json"),
         "html": str(page),
         "headlines": [headline.text for headline in report.headlines],
+        "failures": report.provenance["failures"],
     }
 
 
@@ -233,16 +265,6 @@ def score(options: Options) -> int:
     domain = Domain.load(options.domain) if options.domain else None
     summary = score_file(options.file, names(options.judges), options.out, domain)
     emit(options, summary.as_dict(), [json.dumps(summary.as_dict(), indent=2)])
-    return 0
-
-
-def compare(options: Options) -> int:
-    """Better, worse or not enough evidence, per arm and metric."""
-    from judges.report import compare_reports, load
-
-    found = compare_reports(load(options.first), load(options.second))
-    lines = [f"{c.arm_a:18} {c.metric:30} {c.verdict}" for c in found]
-    emit(options, [c.as_dict() for c in found], lines)
     return 0
 
 

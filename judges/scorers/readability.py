@@ -1,11 +1,12 @@
 """How hard a text is to read: the Flesch-Kincaid grade (Kincaid et al. 1975), lower = easier.
 
-Parts: Flesch reading ease (1948), Gunning fog (1952), SMOG (McLaughlin 1969; None under three sentences).
+Parts: Flesch reading ease (1948), Gunning fog (1952), SMOG (McLaughlin 1969; None under three sentences), Coleman-Liau
+(1975), automated readability index (Senter and Smith 1967).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -40,13 +41,15 @@ def readability(text: str) -> Verdict:
 
 @dataclass(frozen=True)
 class Counts:
-    """What the formulas need; `complex_words` follows Gunning: no names, no syllable from -es, -ed or -ing."""
+    """What the formulas need; `complex_words` follows Gunning: no names, no syllable from -es, -ed or -ing. `letters`
+    counts letters and digits."""
 
     words: int
     sentences: int
     syllables: int
     polysyllables: int
     complex_words: int
+    letters: int
 
 
 def count(text: str) -> Counts:
@@ -59,6 +62,7 @@ def count(text: str) -> Counts:
         syllables=sum(lengths),
         polysyllables=sum(length >= 3 for length in lengths),
         complex_words=sum(is_complex(word, first=not i) for sentence in found for i, word in enumerate(sentence)),
+        letters=sum(character.isalnum() for sentence in found for word in sentence for character in word),
     )
 
 
@@ -72,8 +76,7 @@ def is_complex(word: str, first: bool) -> bool:
 
 def parts(counts: Counts) -> dict[str, Any]:
     """The other indices, rounded, and the counts."""
-    indices = {"flesch_reading_ease": flesch_reading_ease, "gunning_fog": gunning_fog, "smog": smog}
-    values = {name: index(counts) if counts.words else None for name, index in indices.items()}
+    values = {name: index(counts) if counts.words else None for name, index in INDICES.items()}
     rounded = {name: None if value is None else round(value, 2) for name, value in values.items()}
     return {**rounded, "words": counts.words, "sentences": counts.sentences}
 
@@ -98,3 +101,22 @@ def smog(counts: Counts) -> float | None:
     if counts.sentences < 3:
         return None
     return 1.043 * sqrt(30 * counts.polysyllables / counts.sentences) + 3.1291
+
+
+def coleman_liau(counts: Counts) -> float:
+    """0.0588 letters per 100 words - 0.296 sentences per 100 words - 15.8."""
+    return (5.88 * counts.letters - 29.6 * counts.sentences) / counts.words - 15.8
+
+
+def automated_readability(counts: Counts) -> float:
+    """4.71 letters per word + 0.5 words per sentence - 21.43."""
+    return 4.71 * counts.letters / counts.words + 0.5 * counts.words / counts.sentences - 21.43
+
+
+INDICES: dict[str, Callable[[Counts], float | None]] = {
+    "flesch_reading_ease": flesch_reading_ease,
+    "gunning_fog": gunning_fog,
+    "smog": smog,
+    "coleman_liau": coleman_liau,
+    "automated_readability": automated_readability,
+}

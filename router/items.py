@@ -1,0 +1,35 @@
+"""What is known of an item before any answer: its task, kind, label, length and the conversation it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from domains.domain import Domain
+from domains.example import Message, Task
+
+
+def item_facts(*domains: Domain) -> dict[str, dict[str, Any]]:
+    """Facts by item id for all test rows: what subgroups are made of, and what clusters the statistics.
+
+    Rows whose first user turn is the same belong to one conversation, whose name is the id of its first row.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    opened: dict[str, str] = {}
+    for domain in domains:
+        for task in get_args(Task):
+            for row in domain.examples(task, "test"):
+                label = row.completion if task == "classification" else ""
+                found[row.id] = {"task": task, "kind": row.kind, "label": label} | _turns(row.id, row.prompt, opened)
+        for preference in domain.preferences("test"):
+            kinds = ", ".join(sorted(set(preference.rejected_kinds)))
+            facts = {"task": "preferences", "kind": kinds, "label": ""}
+            found[preference.id] = facts | _turns(preference.id, preference.prompt, opened)
+    return found
+
+
+def _turns(row_id: str, prompt: Sequence[Message], opened: dict[str, str]) -> dict[str, Any]:
+    """The words of the last user turn, and the conversation."""
+    turns = [message.content for message in prompt if message.role == "user"]
+    opening = " ".join(turns[0].casefold().split()) if turns else row_id
+    return {"words": len(turns[-1].split()) if turns else 0, "cluster": opened.setdefault(opening, row_id)}
