@@ -13,7 +13,7 @@ from judges.asking import Task
 from judges.fencing import Section
 from judges.replies import Scale
 from judges.rubrics import load_rubrics
-from judges.scorers.llm_judge import GUIDED, RULES, Judge, reference_section
+from judges.scorers.llm_judge import GUIDED, Judge, reference_section, rules
 from judges.verdict import Verdict
 
 Winner = Literal["a", "b", "tie"]
@@ -69,9 +69,8 @@ def both_orders(pair: Pair, criterion: str) -> tuple[Task, Task]:
 def pairwise_task(pair: Pair, first: str, second: str, criterion: str) -> Task:
     """Choose between the answer that is shown as A and the one that is shown as B."""
     reference = reference_section(pair.reference)
-    rules = RULES.replace("gets a 1", "loses")
     brief = (
-        f"You compare ANSWER A and ANSWER B to a QUESTION.{GUIDED if reference else ''} {rules} "
+        f"You compare ANSWER A and ANSWER B to a QUESTION.{GUIDED if reference else ''} {rules('loses')} "
         f"The order in which they stand means nothing.\nCriterion: {criterion}"
     )
     answers = (Section("ANSWER A", first), Section("ANSWER B", second))
