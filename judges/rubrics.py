@@ -82,8 +82,8 @@ def read_rubric(path: Path, content: bytes) -> Rubric:
         raise UserError(f"{path.name} cannot be read as {path.suffix[1:].upper()} in UTF-8: {error}.") from None
     if not isinstance(values, Mapping):
         raise UserError(f"{path.name} holds no object. Write {', '.join(fields())} as texts.")
-    scale = tuple(field_text(path, values, f"score{score}_description") for score in SCORES)
-    return Rubric(path.stem, field_text(path, values, "criteria"), scale)
+    criterion, *scale = [field_text(path, values, name) for name in fields()]
+    return Rubric(path.stem, criterion, tuple(scale))
 
 
 def field_text(path: Path, values: Mapping[str, Any], name: str) -> str:

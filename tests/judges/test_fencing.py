@@ -73,7 +73,7 @@ def test_every_line_of_judged_text_is_quoted(text: str):
 
 
 def test_ordinary_text_stays():
-    text = "DTI is < 43% | ask (the lender), \u00fcn\u00ef \u6f22\u5b57, 3 > 2, 5 \u2264 6 and [p. 3].\n\n\u2022 a\n\u2022 b"
+    text = "DTI is < 43% | ask (the lender), \u00fcn\u00ef \u6f22\u5b57, 3 > 2, 5 \u2264 6 and [p. 3].\n\n\u2022 a"
     assert neutralised(text) == text
     assert quoted("a\n\nb") == "> a\n> \n> b"
     assert quoted("") == ">"
