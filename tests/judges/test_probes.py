@@ -44,7 +44,7 @@ def test_a_probe_is_complete(probe):
 
 
 def test_length_does_not_give_the_better_answer_away():
-    """Neither 'the longer wins' nor 'the shorter wins' is right on over 60% of all probes, or 65% of those of a judge."""
+    """Neither 'the longer wins' nor 'the shorter wins' is right on 60% of all probes or 65% of a judge's."""
     shares = {"": sum(p.longer_is_better for p in PROBES) / len(PROBES)}
     for name in ("correctness", "helpfulness", "bertscore", "empathy", "politeness", "readability", "grounding"):
         chosen = [probe for probe in PROBES if name in probe.applies_to]
