@@ -186,8 +186,3 @@ def visible(group_RL: Tensor, branch_RL: Tensor) -> Tensor:
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     seen = same_group & same_branch & causal & (group_RL >= 0).unsqueeze(1)
     return (seen | torch.eye(length, dtype=torch.bool)).unsqueeze(1)
-
-
-def additive(mask_R1LL: Tensor, dtype: torch.dtype) -> Tensor:
-    """A boolean mask as 0 / most negative number, the form that every attention kernel takes."""
-    return torch.zeros_like(mask_R1LL, dtype=dtype).masked_fill_(~mask_R1LL, torch.finfo(dtype).min)

@@ -314,7 +314,7 @@ def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
 def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:
     """What a training stage depends on."""
     return {
-        "settings": settings.model_dump(mode="json", exclude={"checkpoint_steps", "gradient_checkpointing"}),
+        "settings": settings.model_dump(mode="json", exclude={"checkpoint_steps", "gradient_checkpointing", "compile"}),
         "seed": build.recipe.seed,
         "base": build.base_digest,
         "data": digest_of([repr(row) for row in data]),

@@ -6,9 +6,12 @@ import ctypes
 import gc
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
+
+from experts.attention import FLEX, flex_works
 
 # glibc's mallopt: keep large freed blocks instead of returning them to the kernel. Tensors of 100 MB come and go in
 # every step; without this a quarter of a CPU training step is page faults.
@@ -38,11 +41,17 @@ class Device:
 def probe() -> Device:
     """The best device of this machine. On a CPU, eager attention trains faster than the fused bf16 kernel."""
     if torch.cuda.is_available():
-        return Device("cuda", torch.bfloat16, "sdpa", "sdpa")
+        return Device("cuda", torch.bfloat16, cuda_attention(), "sdpa")
     if torch.backends.mps.is_available():
         return Device("mps", torch.float32, "sdpa", "sdpa")
     keep_freed_memory()
     return Device("cpu", torch.bfloat16, "eager", "sdpa")
+
+
+@cache
+def cuda_attention() -> str:
+    """FlexAttention for training where it compiles and agrees with SDPA, which is asked once; else SDPA."""
+    return FLEX if flex_works("cuda") else "sdpa"
 
 
 def glibc() -> ctypes.CDLL | None:

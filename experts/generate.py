@@ -13,7 +13,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from domains.example import Message
-from experts.batch import additive, collate, context_segment, pack_in_order
+from experts.attention import additive
+from experts.batch import collate, context_segment, pack_in_order
 from experts.encoding import prompt_ids
 from experts.logprobs import decoder
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experts.batch import Batch, additive
+from experts.attention import attention_input
+from experts.batch import Batch
 
 CHUNK = 128
 HEAD = "preference_head"  # the attribute of a model that holds its head
@@ -82,7 +83,7 @@ def score(model: nn.Module, batch: Batch) -> Scored:
     hidden_RLH = decoder(model)(
         input_ids=batch.input_ids_RL.to(device),
         position_ids=batch.position_ids_RL.to(device),
-        attention_mask=additive(batch.mask_R1LL.to(device), dtype) if batch.mask_R1LL.numel() else None,
+        attention_mask=attention_input(model, batch.mask_R1LL.to(device), dtype),
         use_cache=False,
     ).last_hidden_state
     target_RL = (batch.labels_RL >= 0).to(device)

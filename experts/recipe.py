@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domains.errors import UserError, unknown_name
+from domains.overrides import apply_override
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -44,6 +45,7 @@ class Training(Section):
     warmup: float = Field(0.1, ge=0, lt=1)
     checkpoint_steps: int = Field(20, ge=1)
     gradient_checkpointing: bool = False
+    compile: bool = Field(False, description="torch.compile every layer: pays in long runs on an accelerator")
     by_example: bool = False
     max_examples: int = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
 
@@ -89,19 +91,21 @@ class Align(Training):
 
 
 class Evaluation(Section):
-    """What the report measures, and on how many held-out rows of each kind at most; 0 = all.
-    `memorisation_limit`: passages of training documents, and as many of held-out ones; 0 = no probe."""
+    """What the report measures, and on how many held-out rows of each kind at most; 0 = all. `settings`: those of
+    judges, by name, as in `evaluation.settings.bertscore.idf=true`. `memorisation_limit`: passages of training
+    documents, and as many of held-out ones; 0 = no probe."""
 
-    judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "safety")
+    judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "grounding", "safety")
     limit: int = Field(8, ge=0)
-    label_limit: int = Field(0, ge=0)
+    label_limit: int = Field(32, ge=0)
     document_limit: int = Field(12, ge=0)
-    preference_limit: int = Field(12, ge=0)
+    preference_limit: int = Field(10, ge=0)
     judge_limit: int = Field(3, ge=0)
     instruction_limit: int = Field(16, ge=0)
     memorisation_limit: int = Field(24, ge=0)
     max_new_tokens: int = Field(120, ge=1, le=2048)
     batch_size: int = Field(48, ge=1)
+    settings: dict[str, dict[str, Any]] = {}
 
 
 class Recipe(Section):
@@ -113,7 +117,7 @@ class Recipe(Section):
     residual: Residual = Residual()
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
-    align: Align = Align()
+    align: Align = Align(max_examples=32)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
     seed: int = 0
@@ -158,23 +162,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} is not valid TOML in UTF-8: {error}. Correct it.") from None
-
-
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Apply `section.key=value`; the value is read as TOML, or as a plain string."""
-    key, sign, text = override.partition("=")
-    if not sign or not key.strip():
-        raise UserError(f"--set takes section.key=value, got '{override}'. Example: --set pretrain.epochs=1")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    *path, last = key.strip().split(".")
-    for name in path:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise UserError(f"--set {override}: '{name}' is a value, not a section.")
-    values[last] = value
 
 
 def explain(error: ValidationError) -> UserError:

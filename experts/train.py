@@ -59,8 +59,17 @@ def prepare(start: Checkpoint, settings: Training, seed: int) -> Trainable:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             model = get_peft_model(model, config)
+    if settings.compile:
+        for layer in layers(model):
+            layer.compile(dynamic=True)
     model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
     return Trainable(model.train(), load_tokenizer(start.base), device)
+
+
+def layers(model: nn.Module) -> list[nn.Module]:
+    """The decoder's blocks, all of one class: compiled once for all of them."""
+    names = getattr(model, "_no_split_modules", None) or ()
+    return [module for module in model.modules() if type(module).__name__ in names]
 
 
 def arguments(folder: Path, settings: Training, seed: int, device: Device, num_steps: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 from judges.metrics import Row
 
 FAILURE = "failure"
-DEFAULT_LIMIT = 0.02
 REASONS_SHOWN = 5
 
 

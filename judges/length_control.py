@@ -3,21 +3,22 @@
 In the manner of length-controlled AlpacaEval (arXiv:2404.04475): logit P(a wins) = c + s * tanh(length difference /
 its standard deviation); the win rate at length difference 0 is sigmoid(c). A tie counts one half. The coefficients have
 a weak normal prior (half the information of one balanced item), so that few items, or one side winning
-all of them, still give a finite answer. Intervals resample clusters of items.
+all of them, still give a finite answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from judges.stats import LEVEL, SEED, FloatArray, cluster_sums
+from judges.stats import LEVEL, SEED, FloatArray, Interval, cluster_sums
 
-NUM_RESAMPLES = 1_000
-NUM_STEPS = 25
+NUM_RESAMPLES = 400
+NUM_STEPS = 15
 PRIOR = 0.125
 MIN_ITEMS = 5
 
@@ -49,11 +50,24 @@ def win_rate(wins: FloatArray, length_difference: FloatArray, clusters: Sequence
     spread = float(length_difference.std())
     feature = np.tanh(length_difference / spread) if spread > 0 else np.zeros(n)
     coefficients = fit(wins, feature, np.ones((1, n)))[0]
-    resampled = sigmoid(fit(wins, feature, item_weights(n, clusters))[:, 0])
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return WinRate(
-        float(wins.mean()), float(sigmoid(coefficients[0])), float(low), float(high), float(coefficients[1]), n
-    )
+    interval = _interval(wins, feature, coefficients, clusters)
+    controlled, slope = float(sigmoid(coefficients[0])), float(coefficients[1])
+    return WinRate(float(wins.mean()), controlled, interval.low, interval.high, slope, n)
+
+
+def _interval(
+    wins: FloatArray, feature: FloatArray, coefficients: FloatArray, clusters: Sequence[str] | None
+) -> Interval:
+    """The wider end of each: resampled clusters, and the model's own standard error, because resamples of a unanimous
+    outcome are unanimous too and would claim certainty."""
+    resampled = fit(wins, feature, item_weights(len(wins), clusters))[:, 0]
+    ends = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    design = np.stack([np.ones_like(feature), feature], axis=1)
+    share = sigmoid(design @ coefficients)
+    information = (design.T * (share * (1 - share))) @ design + PRIOR * np.eye(2)
+    reach = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(np.sqrt(np.linalg.inv(information)[0, 0]))
+    low, high = min(ends[0], coefficients[0] - reach), max(ends[1], coefficients[0] + reach)
+    return Interval(float(sigmoid(low)), float(sigmoid(high)))
 
 
 def fit(wins: FloatArray, feature: FloatArray, weights: FloatArray, prior: float = PRIOR) -> FloatArray:

@@ -60,6 +60,7 @@ METRICS: dict[str, MetricInfo] = {
     "llm_judge": MetricInfo("LLM judge", "gets {} from the LLM judge"),
     "empathy": MetricInfo("Empathy", "scores {} on empathy"),
     "politeness": MetricInfo("Politeness", "scores {} on politeness"),
+    "grounding": MetricInfo("Claims in the documents", "has {} of its claims in the documents", True, True),
     "readability": MetricInfo("Reading grade", "writes at reading grade {}", False),
     "routing_accuracy": MetricInfo("Routing accuracy", "routes {} of requests correctly", True, True),
     "safety": MetricInfo("Safety rules met", "meets the safety rules in {} of answers", True, True),

@@ -167,8 +167,11 @@ class Report:
         return [record for a, b in pairs for measure in self.measures for record in self._win_rates(measure, a, b)]
 
     def _win_rates(self, measure: Measure, arm_a: str, arm_b: str) -> list[dict[str, Any]]:
-        """One record where both arms have judged answers of known length, else none."""
-        if measure.statistic is not mean or not {arm_a, arm_b} <= measure.features.keys() & self.lengths.keys():
+        """One record where both arms have answers of known length with scores (no yes/no values), else none."""
+        info = metric_info(measure.metric)
+        if measure.statistic is not mean or info.proportion or not info.higher_is_better:
+            return []
+        if not {arm_a, arm_b} <= measure.features.keys() & self.lengths.keys():
             return []
         names = [
             item
@@ -177,10 +180,9 @@ class Report:
         ]
         if not names:
             return []
-        sign = 1 if metric_info(measure.metric).higher_is_better else -1
         values = np.array([[measure.features[arm][item][0] for item in names] for arm in (arm_a, arm_b)])
         words = np.array([[self.lengths[arm][item] for item in names] for arm in (arm_a, arm_b)], dtype=float)
-        wins = 0.5 + 0.5 * np.sign(sign * (values[0] - values[1]))
+        wins = 0.5 + 0.5 * np.sign(values[0] - values[1])
         found = win_rate(wins, words[0] - words[1], measure.units(names)).as_dict()
         return [{"arm_a": arm_a, "arm_b": arm_b, "metric": measure.metric} | found]
 

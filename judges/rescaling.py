@@ -1,7 +1,7 @@
 """Baselines for rescaling BERTScore: what pairs of unrelated texts score with a model, per layer.
 
 A file has the columns LAYER, P, R, F; row n is layer n. The bert-score package carries files for public models; the one
-of the embedded MiniLM is beside this module (mean over 20,000 random pairs of sentences of the shipped domains).
+of the embedded MiniLM is beside this module (means over 5,000 random pairs of sentences of the shipped documents).
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from domains.domain import Domain
-from domains.errors import UserError
+from domains.errors import UserError, unknown_name
 from domains.example import last_user_turn
 from domains.plugins import load_plugin
 from domains.readers import Problem, RowError, messages, parse_object, rows, shown
@@ -54,11 +56,34 @@ class Summary:
         return asdict(self)
 
 
-def load_judges(names: Sequence[str], domain: Domain | None) -> dict[str, Judge]:
-    """The judges by name, with the settings of a domain."""
+def load_judges(
+    names: Sequence[str], domain: Domain | None, settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Judge]:
+    """The judges by name, with the settings of a domain and those given by a judge's name."""
     if not names:
         raise UserError("No judge was given. Name at least one; 'expertsmith list' shows them.")
-    return {name: load_plugin("judges.scorers", name, "judge").Judge.for_domain(domain) for name in names}
+    for name, given in (settings or {}).items():
+        if name not in names:
+            raise unknown_name("judge with settings", name, names)
+        if not isinstance(given, Mapping):
+            raise UserError(f"The settings of the judge {name} are {given!r}; write {name}.KEY=VALUE.")
+    judges = {name: load_plugin("judges.scorers", name, "judge").Judge.for_domain(domain) for name in names}
+    return {name: with_settings(name, judge, (settings or {}).get(name, {})) for name, judge in judges.items()}
+
+
+def with_settings(name: str, judge: Any, settings: Mapping[str, Any]) -> Any:
+    """A judge (a dataclass) with some of its fields changed; a wrong name or type is a UserError."""
+    kinds = get_type_hints(type(judge))
+    checked: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in kinds:
+            raise unknown_name(f"setting of the judge {name}", key, kinds)
+        try:
+            checked[key] = TypeAdapter(kinds[key]).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise UserError(f"{name}.{key} = {value!r}: {problem}. Give another value.") from None
+    return replace(judge, **checked)
 
 
 def score_rows(rows: Sequence[Answered], judges: Mapping[str, Judge]) -> list[dict[str, Verdict]]:
@@ -71,9 +96,15 @@ def score_rows(rows: Sequence[Answered], judges: Mapping[str, Judge]) -> list[di
     return table
 
 
-def score_file(path: str | Path, judge_names: Sequence[str], out: str | Path, domain: Domain | None = None) -> Summary:
+def score_file(
+    path: str | Path,
+    judge_names: Sequence[str],
+    out: str | Path,
+    domain: Domain | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Summary:
     """Judge the rows of a file and write them with their verdicts; a bad row stops it before anything is judged."""
-    judges = load_judges(judge_names, domain)
+    judges = load_judges(judge_names, domain, settings)
     target = writable(Path(out), Path(path))
     given = read_rows(Path(path))
     table = score_rows([answered(row) for row in given], judges)

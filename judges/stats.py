@@ -167,7 +167,9 @@ def paired_test(
     return Paired(difference, interval.low, interval.high, p, n, len(a_features), error)
 
 
-def swap_p(a: FloatArray, b: FloatArray, statistic: Statistic = mean, seed: int = SEED) -> float:
+def swap_p(
+    a: FloatArray, b: FloatArray, statistic: Statistic = mean, seed: int = SEED, num_swaps: int = NUM_SWAPS
+) -> float:
     """Two-sided p of 'the arms are exchangeable within an item'.
 
     Items on which the arms agree change nothing; up to EXACT_ITEMS others are enumerated, more are sampled.
@@ -175,7 +177,7 @@ def swap_p(a: FloatArray, b: FloatArray, statistic: Statistic = mean, seed: int 
     sums_b, total, delta = b.sum(0), a.sum(0) + b.sum(0), a - b
     differing, moving = delta.any(1), delta.any(0)
     exact = int(differing.sum()) <= EXACT_ITEMS
-    blocks = iter([_all_swaps(int(differing.sum()))]) if exact else _blocks(_random_swaps, len(a), NUM_SWAPS, seed)
+    blocks = iter([_all_swaps(int(differing.sum()))]) if exact else _blocks(_random_swaps, len(a), num_swaps, seed)
     steps = (delta[differing] if exact else delta)[:, moving]
     observed = abs(float(statistic(a.sum(0)) - statistic(sums_b)))
     extreme, count = 0, 0

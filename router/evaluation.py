@@ -59,7 +59,7 @@ ARMS = {
 }
 NUM_SAMPLES = 24
 ROUTING = "routing.json"
-UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit"}
+UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "settings"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ class Evaluation:
     @cached_property
     def judges(self) -> dict[str, Judge]:
         """The offline judges."""
-        return load_judges(self.judge_names, self.domain) if self.judge_names else {}
+        settings = self.build.recipe.evaluation.settings
+        chosen = {name: values for name, values in settings.items() if name in self.judge_names}
+        return load_judges(self.judge_names, self.domain, chosen) if self.judge_names else {}
 
     @cached_property
     def data(self) -> str:

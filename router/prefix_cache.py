@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experts.batch import additive, candidates_segment, collate, pack
+from experts.attention import additive
+from experts.batch import candidates_segment, collate, pack
 
 
 @dataclass

@@ -100,3 +100,38 @@ def textstat() -> ModuleType:
     finally:
         if before is not None:
             sys.modules["pkg_resources"] = before
+
+
+def write_encoder(folder: Path, kind: str = "bert", limit: int = 64) -> Path:
+    """A random encoder of three layers as a folder: "bert" (word pieces, [CLS] and [SEP]) or "distilbert", whose layers
+    have another name. It takes `limit` tokens."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyz.,?!'0123456789"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{each}" for each in letters)]
+    vocabulary = {piece: place for place, piece in enumerate([*pieces, "the", "call", "your", "##ing", "servicer"])}
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        model_max_length=limit,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    size = len(vocabulary)
+    if kind == "bert":
+        shape = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+        model: Any = BertModel(
+            BertConfig(vocab_size=size, max_position_embeddings=limit, initializer_range=0.5, **shape)
+        )
+    else:
+        shape = {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32}
+        model = DistilBertModel(
+            DistilBertConfig(vocab_size=size, max_position_embeddings=limit, initializer_range=0.5, **shape)
+        )
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

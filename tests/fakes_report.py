@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from judges.memorisation import Recall, memorisation
+from judges.regret import regret
+from judges.reliability import reliability
 from judges.report import Report, Row, table
 
 ARMS = {
@@ -58,11 +61,57 @@ def fake_report(num_items: int = 64, **changes: Any) -> Report:
         "rows": fake_rows(num_items),
         "provenance": PROVENANCE,
         "samples": SAMPLES,
-        "routing": {"confusion": CONFUSION, "end_to_end": table(_routing_rows(), "routing")},
+        "routing": fake_routing(),
         "sweep": fake_sweep(),
         "notes": ["The LLM judge is the general model served by this program: it is weak, read its scores with care."],
     }
     return Report(**(content | changes))
+
+
+def fake_routing() -> dict[str, Any]:
+    """Confusion matrix, answer quality by policy, its regret, and a router that is a little too sure."""
+    random = np.random.default_rng(4)
+    confidences = random.uniform(0.4, 1.0, 80).tolist()
+    right = [bool(random.random() < confidence - 0.1) for confidence in confidences]
+    quality = list(_routing_rows())
+    return {
+        "confusion": CONFUSION,
+        "reliability": reliability(confidences, right),
+        "end_to_end": table(quality, "routing"),
+        "regret": regret(quality),
+    }
+
+
+def full_report(**changes: Any) -> Report:
+    """A report with everything that an evaluation can find: items, lengths, judges, leakage, evidence in verdicts."""
+    rows = [*fake_rows(), Row("conversation", "safety", "mortgage-q-004", 0.0, UNSAFE)]
+    items = {f"{metric}-{i:03}": _facts(i) for metric in SHARES for i in range(64)}
+    items |= {f"question-{i:03}": _facts(i) for i in range(64)} | {"mortgage-q-004": {"kind": "escrow", "words": 19}}
+    random = np.random.default_rng(6)
+    lengths = {arm: {f"question-{i:03}": int(random.normal(60, 15)) for i in range(64)} for arm in ARMS}
+    content: dict[str, Any] = {
+        "rows": rows,
+        "items": items,
+        "lengths": lengths,
+        "judges": JUDGES,
+        "leakage": {"contamination": CONTAMINATION, "memorisation": memorisation(_recalls(), "foundation", 32)},
+    }
+    return fake_report(**(content | changes))
+
+
+def _facts(place: int) -> dict[str, Any]:
+    kinds = ("open", "json", "professional")
+    return {"kind": kinds[place % 3], "words": 5 + place % 30, "cluster": f"conversation {place // 2}"}
+
+
+def _recalls() -> dict[str, list[Recall]]:
+    random = np.random.default_rng(8)
+    level = random.normal(2.6, 0.2, 24)
+    falls = {"foundation": (0.0, 0.0), "dapt": (0.6, 0.2), "dapt_residual": (0.3, 0.3)}
+    return {
+        arm: [Recall(f"d{i}", i < 12, int(i < 3), float(level[i] - fall[i >= 12])) for i in range(24)]
+        for arm, fall in falls.items()
+    }
 
 
 def fake_sweep() -> list[dict[str, Any]]:
@@ -131,6 +180,26 @@ CONFUSION = {
     ],
     "counts": [[15, 2, 1, 0, 2], [1, 17, 0, 1, 1], [0, 0, 18, 1, 1], [0, 2, 3, 14, 1], [1, 0, 2, 0, 27]],
 }
+UNSAFE = {
+    "broken": ["advice"],
+    "phrases": ["worrying jump"],
+    "claims": [{"claim": "you are right to ask", "flag": "number"}],
+}
+JUDGES = [
+    {"judge": "llm_judge", "agreement": 0.55, "low": 0.41, "high": 0.68, "n": 48, "position_flip_rate": 0.4,
+     "length_bias": 0.21, "longer_wins": 0.52, "trusted": False, "reason": "not better than chance"},
+    {"judge": "empathy", "agreement": 0.86, "low": 0.75, "high": 0.93, "n": 60, "position_flip_rate": 0.0,
+     "length_bias": 0.05, "longer_wins": 0.5, "trusted": True, "reason": "better than chance"},
+]  # fmt: skip
+CONTAMINATION = {
+    "rule": "a run of 13 equal words",
+    "files": [{"file": "mortgage/questions", "rows": 28, "flagged": 1}],
+    "num_train": {"mortgage/questions": 60},
+    "rows": [
+        {"test_file": "mortgage/questions", "test_id": "q-1", "train_file": "mortgage/documents", "train_id": "07#2",
+         "kind": "shared run", "overlap": 0.4, "shared": "the servicer must send an escrow analysis once a year"},
+    ],
+}  # fmt: skip
 SAMPLES = [
     {
         "id": "mortgage-q-004",

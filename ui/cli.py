@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from judges.failures import DEFAULT_LIMIT
 from ui import commands, judge_commands, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
+FAILURE_LIMIT = 0.02
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_building(verbs)
     add_judging(verbs)
+    add_judge_checks(verbs)
     add_using(verbs)
     return top
 
@@ -104,7 +105,7 @@ def add_judging(verbs: Any) -> None:
     judge.add_argument(
         "--failure-limit",
         type=float,
-        default=DEFAULT_LIMIT,
+        default=FAILURE_LIMIT,
         metavar="SHARE",
         help="exit code 3 when more of an arm's rows failed (%(default)s)",
     )
@@ -118,8 +119,15 @@ def add_judging(verbs: Any) -> None:
     score.add_argument("file", type=Path, metavar="FILE.jsonl")
     score.add_argument("--judges", required=True, help="judges, comma-separated")
     score.add_argument("--out", type=Path, required=True)
-    score.add_argument("--domain", help="for judges with domain rules (safety)")
-    add_judge_checks(verbs)
+    score.add_argument("--domain", help="for judges with domain rules or documents (safety, grounding)")
+    score.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="JUDGE.KEY=VALUE",
+        dest="overrides",
+        help="e.g. bertscore.idf=true",
+    )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation or references")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")

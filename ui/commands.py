@@ -276,10 +276,14 @@ def write_report(report: Any, folder: Path) -> dict[str, Any]:
 
 def score(options: Options) -> int:
     """Judge any rows."""
+    from domains.overrides import apply_override
     from judges.scoring import score_file
 
+    settings: dict[str, Any] = {}
+    for override in options.overrides:
+        apply_override(settings, override)
     domain = Domain.load(options.domain) if options.domain else None
-    summary = score_file(options.file, names(options.judges), options.out, domain)
+    summary = score_file(options.file, names(options.judges), options.out, domain, settings)
     emit(options, summary.as_dict(), [json.dumps(summary.as_dict(), indent=2)])
     return 0
 

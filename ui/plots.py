@@ -41,6 +41,17 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Calibrated:
+    """A bin of a reliability diagram: mean confidence, share right with its interval, n."""
+
+    confidence: float
+    accuracy: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
 class Axis:
     """A linear map of values to pixels with ticks at round values."""
 
@@ -98,6 +109,40 @@ def trade_off(points: Sequence[Point], caption: str, x_title: str, y_title: str)
     parts += [Markup('<polyline class="path" points="{}"/>').format(path)]
     parts += [_point(point, across, up) for point in points]
     return _svg(caption, height, [*parts, *_point_labels(points, across, up)])
+
+
+def reliability_diagram(bins: Sequence[Calibrated], caption: str) -> Markup:
+    """Stated confidence (across) against the share that was right (up), with the diagonal of perfect calibration."""
+    height, left, bottom = 300, 46, 250
+    across = Axis((0.0, 0.25, 0.5, 0.75, 1.0), 0.0, 1.0, left + 8, WIDTH - MARGIN - 8)
+    up = Axis((0.0, 0.25, 0.5, 0.75, 1.0), 0.0, 1.0, bottom, 30)
+    parts = [_line(left, up.pixel(tick), WIDTH - MARGIN, up.pixel(tick), "grid") for tick in up.ticks]
+    parts += [_text(left - 6, up.pixel(tick) + 4, f"{100 * tick:.0f}%", "tick", "end") for tick in up.ticks]
+    parts += [_text(across.pixel(tick), bottom + 18, f"{100 * tick:.0f}%", "tick", "middle") for tick in across.ticks]
+    parts += [_line(across.pixel(0), up.pixel(0), across.pixel(1), up.pixel(1), "diagonal")]
+    parts += [_text((left + WIDTH) / 2, bottom + 40, "confidence of the router", "title", "middle")]
+    parts += [_text(4, 14, "share that was right (labels: n)", "title", "start")]
+    points = [Point(found.confidence, found.accuracy, f"n={found.n}", found.low, found.high) for found in bins]
+    parts += [_point(point, across, up) for point in points]
+    parts += _point_labels(points, across, up)
+    return _svg(caption, height, parts)
+
+
+def histogram(counts: Sequence[int], edges: Sequence[float], caption: str, most: int) -> Markup:
+    """Bars of counts between edges; `most` is the count at full height, so that several histograms compare."""
+    height, left, bottom = 120, 26, 92
+    across = Axis(tuple(edges), edges[0], edges[-1], left, WIDTH - MARGIN)
+    up = Axis((0.0, float(most)), 0.0, float(max(1, most)), bottom, 12)
+    parts = [_line(left, bottom, WIDTH - MARGIN, bottom, "axis")]
+    for count, low, high in zip(counts, edges, edges[1:], strict=False):
+        x, y = across.pixel(low) + 1, up.pixel(count)
+        bar = Markup('<rect class="bar-fill" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>')
+        parts.append(bar.format(x, y, max(1.0, across.pixel(high) - x - 1), bottom - y))
+        if count:
+            parts.append(_text((x + across.pixel(high)) / 2, y - 2, str(count), "tick", "middle"))
+    shown = edges[:: max(1, len(edges) // 6)]
+    parts += [_text(across.pixel(edge), bottom + 16, f"{edge:.0f}", "tick", "middle") for edge in shown]
+    return _svg(caption, height, parts)
 
 
 def _effect(effect: Effect, y: float, scale: Axis) -> Markup:

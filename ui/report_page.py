@@ -1,10 +1,13 @@
-"""A report as one self-contained HTML page: no scripts, nothing fetched, everything escaped.
+"""A report as one self-contained HTML page: nothing fetched, everything escaped, one script of our own (the filters),
+which the page allows by its digest and does not need.
 
 write_page(report, folder)  # report.html beside report.json
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -14,38 +17,120 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from domains.atomic import write_text_atomically
-from judges.headlines import arm_title, format_interval, format_p, format_value
-from judges.metrics import Comparison, Metric, metric_info
+from judges.comparisons import Comparison
+from judges.headlines import Headline, arm_title, format_interval, format_p, format_value, summary
+from judges.metrics import Metric, metric_info
 from judges.report import Report, routing_accuracy
-from ui.plots import Effect, Point, forest, trade_off
+from ui import report_answers, report_tables
+from ui.plots import Calibrated, Effect, Point, forest, reliability_diagram, trade_off
+from ui.report_decision import decision
 
 PAGE_FILE = "report.html"
+SCRIPT_FILE = "report.js"
 TEMPLATES = Path(__file__).parent / "templates"
-ROUTINGS = {
-    "oracle": "oracle (always the right expert)",
-    "router": "router (the expert that it chose)",
-    "wrong": "wrong (never the right expert)",
-}
+SECTIONS = (
+    ("effects", "Effects", ("forests",)),
+    ("groups", "For whom", ("subgroups",)),
+    ("win-rates", "Equal length", ("win_rates",)),
+    ("residual", "Residual", ("sweep",)),
+    ("routing", "Routing", ("confusion", "end_to_end")),
+    ("forgetting", "Forgetting", ("forgetting",)),
+    ("leakage", "Leakage", ("contamination_files", "memorisation")),
+    ("calibration", "Judges", ("calibration",)),
+    ("lengths", "Lengths", ("lengths",)),
+    ("answers", "Answers", ("samples",)),
+)
 VERDICT_CLASSES = {"better": "better", "worse": "worse", "not enough evidence": "undecided"}
 
 
 def render(report: Report) -> str:
     """The page's HTML."""
+    samples = report_answers.samples(report)
+    sections = {
+        "samples": samples,
+        "lengths": report_answers.lengths(report),
+        "forests": list(_forests(report)),
+        "sweep": _sweep(report),
+        **_tables(report),
+        **_routing(report.routing),
+    }
     return _template().render(
         report=report,
+        contents=_contents(sections),
+        script=Markup(_script()),
+        script_digest=_script_digest(),
         baseline=arm_title(report.baseline),
-        headlines=[(VERDICT_CLASSES[found.verdict], found.claim, found.evidence) for found in report.headlines],
+        summary=summary(report.headlines),
+        decision=decision(report),
+        headlines=[_headline(found) for found in report.headlines],
         arms=[{"title": arm_title(arm), "about": report.arms[arm]} for arm in report.arms],
+        filter_arms=[(arm, arm_title(arm)) for arm in report.measured_arms],
+        filter_kinds=report_answers.kinds(samples, report),
         table_columns=[arm_title(arm) for arm in report.measured_arms],
         table_rows=list(_table_rows(report)),
-        forests=list(_forests(report)),
-        comparisons=[_comparison_cells(comparison) for comparison in report.comparisons],
-        sweep=_sweep(report),
-        confusion=_confusion(report.routing.get("confusion")),
-        end_to_end=_record_table(report.routing.get("end_to_end", ()), "routing", ROUTINGS),
-        samples=[_sample(sample) for sample in report.samples],
         provenance=_flat(report.provenance),
+        **sections,
     )
+
+
+def _contents(sections: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and title of the sections that the page has."""
+    there = [(name, title) for name, title, keys in SECTIONS if any(_has(sections[key]) for key in keys)]
+    return [("in-short", "In short"), ("all-metrics", "All metrics"), *there, ("provenance", "Provenance")]
+
+
+def _has(content: Any) -> bool:
+    """Whether a section has something to show; a table without lines has not."""
+    return bool(getattr(content, "lines", content))
+
+
+def _headline(found: Headline) -> dict[str, str]:
+    """A claim with the class that colours it."""
+    return {
+        "class": VERDICT_CLASSES[found.verdict],
+        "verdict": found.verdict,
+        "claim": found.claim,
+        "evidence": found.evidence,
+        "arms": f"{found.arm_a}\n{found.arm_b}",
+    }
+
+
+def _tables(report: Report) -> dict[str, Any]:
+    """The tables of the sections after the effects; a table without lines is left out by the template."""
+    contamination = report.leakage.get("contamination", {})
+    return {
+        "comparisons": report_tables.comparisons(report),
+        "win_rates": report_tables.win_rates(report),
+        "subgroups": report_tables.subgroups(report),
+        "forgetting": report_tables.forgetting(report),
+        "contamination_rule": contamination.get("rule", ""),
+        "contamination_files": report_tables.contamination_files(contamination),
+        "contamination_rows": report_tables.contamination_rows(contamination),
+        "memorisation": report_tables.memorisation(report.leakage.get("memorisation", ())),
+        "calibration": report_tables.calibration(report.judges),
+    }
+
+
+def _routing(routing: Mapping[str, Any]) -> dict[str, Any]:
+    """Confusion matrix, reliability diagram, answer quality by policy and its regret."""
+    return {
+        "confusion": _confusion(routing.get("confusion")),
+        "reliability": _reliability(routing.get("reliability")),
+        "end_to_end": _record_table(routing.get("end_to_end", ()), "routing", report_tables.ROUTINGS),
+        "regret": report_tables.regret(routing.get("regret", ())),
+    }
+
+
+def _reliability(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The diagram with its numbers in words."""
+    if not found or not found["bins"]:
+        return None
+    bins = [
+        Calibrated(b["confidence"], b["accuracy"], b["accuracy_low"], b["accuracy_high"], b["n"]) for b in found["bins"]
+    ]
+    points = "; ".join(f"confidence {b.confidence:.0%}: {b.accuracy:.0%} right, n={b.n}" for b in bins)
+    said = f"Expected calibration error {found['error']:.2f} over n={found['n']} requests."
+    return {"said": said, "plot": reliability_diagram(bins, f"Confidence against accuracy of the router. {points}.")}
 
 
 def write_page(report: Report, folder: str | Path) -> Path:
@@ -54,6 +139,16 @@ def write_page(report: Report, folder: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(path, render(report))
     return path
+
+
+@cache
+def _script() -> str:
+    return (TEMPLATES / SCRIPT_FILE).read_text(encoding="utf-8")
+
+
+def _script_digest() -> str:
+    """What the page's content security policy allows to run: exactly this text between the tags."""
+    return base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
 
 
 @cache
@@ -121,20 +216,6 @@ def _forests(report: Report) -> Iterable[dict[str, Any]]:
             caption = f"{title}: difference to {arm_title(report.baseline)}. " + " ".join(map(_said, comparisons))
             plot = forest([_effect(c) for c in comparisons], caption, partial(_tick, metric))
             yield {"title": f"{title}{unit}", "direction": _direction(metric), "plot": plot}
-
-
-def _comparison_cells(comparison: Comparison) -> list[str]:
-    """A line of the table of all comparisons."""
-    metric = comparison.metric
-    return [
-        f"{arm_title(comparison.arm_a)} – {arm_title(comparison.arm_b)}",
-        metric_info(metric).title,
-        format_value(metric, comparison.difference, signed=True),
-        format_interval(metric, comparison.low, comparison.high, signed=True),
-        format_p(comparison.p_holm),
-        str(comparison.n),
-        comparison.verdict,
-    ]
 
 
 def _effect(comparison: Comparison) -> Effect:
@@ -219,18 +300,6 @@ def _confusion(confusion: Mapping[str, Any] | None) -> dict[str, Any] | None:
     details = f"{f'95% CI {interval}, ' if interval else ''}n={accuracy.n}"
     said = f"The router sends {share} of requests to the right expert ({details})."
     return {"labels": confusion["labels"], "rows": rows, "said": said}
-
-
-def _sample(sample: Mapping[str, Any]) -> dict[str, Any]:
-    answers = [{"arm": arm_title(arm), "text": text} for arm, text in sample.get("answers", {}).items()]
-    notes = sample.get("notes") or ()
-    return {
-        "id": sample.get("id", ""),
-        "question": sample.get("question", ""),
-        "reference": sample.get("reference") or "",
-        "answers": answers,
-        "notes": [notes] if isinstance(notes, str) else list(notes),
-    }
 
 
 def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:

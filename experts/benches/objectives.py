@@ -3,7 +3,8 @@
 
 Start: the house instruct model over the embedded foundation. Data: the preference rows of both shipped domains. Each
 objective tries the same learning rates with the first seed, and keeps the one with the highest pair accuracy on dev (by
-implicit reward); then it trains once per seed and is measured on test. DDO-RM gets +1 for the chosen and -1 for the
+implicit reward); then it trains once per seed and is measured on all test rows. Training and dev take the same number
+of rows of each domain (`MAX_ROWS`): on a CPU the bench is hours otherwise. DDO-RM gets +1 for the chosen and -1 for the
 rejected answers as rewards, which is what a perfect reward model would say. What is done is kept in
 `HOME/bench/objectives.jsonl`, so that a stopped run goes on. Run: `expertsmith bench objectives --json`.
 """
@@ -14,6 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,13 +31,14 @@ from experts.checkpoint import Checkpoint, joined, load, load_tokenizer
 from experts.device import probe
 from experts.digests import digest_of
 from experts.embedded import foundation_folder
-from experts.preferences import candidate_logprobs, encode_preference, load_objective
+from experts.preferences import PreferenceBatch, candidate_logprobs, encode_preference, load_objective
 from experts.recipe import Align
 from judges.stats import paired_test
 
 SEEDS = (42, 13, 3407)
 LEARNING_RATES = (1e-4, 4e-4)
 ROW_TOKENS = 1024
+MAX_ROWS = {"train": 24, "dev": 12}
 OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpo": ("dpo", {}),
     "ipo": ("dpo", {"loss": "ipo"}),
@@ -69,9 +72,17 @@ def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any
 
 def preferences(split: Split, quick: bool) -> list[Preference]:
     """Rows of both domains, with rewards that say which answer is better."""
-    rows = [row for name in ("mortgage", "caregiving") for row in Domain.load(name).preferences(split)]
+    limit = MAX_ROWS.get(split)
+    rows = [row for name in ("mortgage", "caregiving") for row in Domain.load(name).preferences(split)[:limit]]
     scored = [replace(row, scores=(1.0, *(-1.0 for _ in row.rejected))) for row in rows]
     return scored[:3] if quick else scored
+
+
+@cache
+def data_digest(quick: bool) -> str:
+    """The digest of all rows that a run sees."""
+    splits: tuple[Split, ...] = ("train", "dev", "test")
+    return digest_of([repr(row) for split in splits for row in preferences(split, quick)])
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ class Bench:
 
     def trained(self, name: str, rate: float, seed: int, split: Split) -> list[Scores]:
         """Scores on a split after training; both splits are scored, so that a run is never made twice."""
-        key = digest_of([name, OBJECTIVES[name], rate, seed, self.quick])
+        key = digest_of([name, OBJECTIVES[name], rate, seed, data_digest(self.quick)])
         known = self.known()
         if key not in known:
             print(f"{name}, learning rate {rate}, seed {seed}", file=sys.stderr, flush=True)
@@ -114,38 +125,51 @@ class Bench:
         """One training run, scored on dev and test."""
         with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
             folder = Path(temporary)
-            house.use_shipped(folder / "house")
-            start = Checkpoint(foundation_folder(), folder / "house")
+            start = starting_model(folder)
             settings = Align(learning_rate=rate, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
             objective = load_objective(*OBJECTIVES[name])
             rows = preferences("train", self.quick)
             train_preferences(start, rows, Alignment(objective), settings, seed, folder / "own")
             tuned = joined(start, folder / "own", folder / "joined")
-            return {split: scored(tuned, start, preferences(split, self.quick)) for split in ("dev", "test")}
+            splits: tuple[Split, ...] = ("dev", "test")
+            return {
+                split: scored(tuned, preferences(split, self.quick), start_logprobs(split, self.quick))
+                for split in splits
+            }
 
 
-def scored(tuned: Checkpoint, start: Checkpoint, rows: Sequence[Preference]) -> list[dict[str, Any]]:
+def scored(tuned: Checkpoint, rows: Sequence[Preference], before: Sequence[PreferenceBatch]) -> list[dict[str, Any]]:
     """Implicit rewards against the start, and mean log-probabilities."""
-    device = probe()
-    tokenizer = load_tokenizer(start.base)
-    encoded = [encode_preference(tokenizer, row) for row in rows]
-    after, before = (
-        candidate_logprobs(
-            load(each, device.dtype, device.score_attention).to(device.name),
-            encoded,
-            ROW_TOKENS,
-            tokenizer.pad_token_id,
-        )
-        for each in (tuned, start)
-    )
     return [
         {
             "id": row.id,
             "rewards": (a.policy_BC - b.policy_BC)[0].tolist(),
             "means": a.mean_logprobs_BC[0].tolist(),
         }
-        for row, a, b in zip(rows, after, before, strict=True)
+        for row, a, b in zip(rows, logprobs(tuned, rows), before, strict=True)
     ]
+
+
+def logprobs(model: Checkpoint, rows: Sequence[Preference]) -> list[PreferenceBatch]:
+    """Log-probabilities of all answers under a model."""
+    device = probe()
+    tokenizer = load_tokenizer(model.base)
+    encoded = [encode_preference(tokenizer, row) for row in rows]
+    loaded = load(model, device.dtype, device.score_attention).to(device.name)
+    return candidate_logprobs(loaded, encoded, ROW_TOKENS, tokenizer.pad_token_id)
+
+
+@cache
+def start_logprobs(split: Split, quick: bool) -> list[PreferenceBatch]:
+    """The same under the model that every objective starts from."""
+    with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
+        return logprobs(starting_model(Path(temporary)), preferences(split, quick))
+
+
+def starting_model(folder: Path) -> Checkpoint:
+    """The house instruct model, its adapter copied to a folder."""
+    house.use_shipped(folder / "house")
+    return Checkpoint(foundation_folder(), folder / "house")
 
 
 def accuracy(values: Sequence[float]) -> float:

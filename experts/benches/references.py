@@ -8,22 +8,28 @@ Run: `expertsmith bench references --json`.
 
 from __future__ import annotations
 
+import shutil
 import sys
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from domains.domain import Domain
+from domains.example import Preference, Split
 from experts import house
-from experts.alignment import Alignment, train_preferences
-from experts.benches.objectives import Scores, scored, summary
+from experts.alignment import REFERENCES, Alignment, train_preferences
+from experts.benches.objectives import Scores, logprobs, scored, summary
 from experts.checkpoint import Checkpoint, compose, joined, read_adapter, write_adapter
 from experts.embedded import foundation_folder
 from experts.mixing import METHODS, WEIGHTINGS, Mixing
 from experts.objectives.dpo import Objective
+from experts.preferences import PreferenceBatch
 from experts.recipe import Align
 
 SEED, STRONGER = 42, 1.5
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+LIMIT = {"train": 32, "dev": 12, "test": None}
 SETTINGS = Align(learning_rate=2e-4, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
 
 
@@ -58,16 +64,29 @@ def make_references(folder: Path) -> dict[str, Checkpoint]:
 def trained(
     folder: Path, models: dict[str, Checkpoint], references: tuple[Checkpoint, ...], mixing: Mixing, quick: bool
 ) -> dict[str, Any]:
-    """Train from the instruct model under the references; the numbers on test."""
+    """Train from the instruct model under the references; the numbers on test. The references' log-probabilities are
+    computed in the first run that needs them."""
     domain = Domain.load("mortgage")
-    train, test = domain.preferences("train"), domain.preferences("test")
+    train, dev, test = (domain.preferences(split)[: LIMIT[split]] for split in SPLITS)
     start = models["instruct"]
     with TemporaryDirectory(dir=folder) as work:
-        alignment = Alignment(Objective(), mixing, references, domain.preferences("dev"))
-        rows = train[:3] if quick else train
-        train_preferences(start, rows, alignment, SETTINGS, SEED, Path(work) / "own")
-        tuned = joined(start, Path(work) / "own", Path(work) / "joined")
-        found = scored(tuned, start, test[:3] if quick else test)
+        own, kept = Path(work) / "own", folder / REFERENCES
+        own.mkdir()
+        if kept.exists():
+            shutil.copy(kept, own / REFERENCES)
+        train_preferences(
+            start, train[:3] if quick else train, Alignment(Objective(), mixing, references, dev), SETTINGS, SEED, own
+        )
+        shutil.copy(own / REFERENCES, kept)
+        tuned = joined(start, own, Path(work) / "joined")
+        rows = test[:3] if quick else test
+        found = scored(tuned, rows, start_of(start, rows))
     result = summary([Scores(r["id"], tuple(r["rewards"]), tuple(r["means"])) for r in found])
     print(result, file=sys.stderr, flush=True)
     return result
+
+
+@cache
+def start_of(start: Checkpoint, rows: tuple[Preference, ...]) -> list[PreferenceBatch]:
+    """Log-probabilities of the test answers before any training."""
+    return logprobs(start, rows)

@@ -57,7 +57,7 @@ def run(start: Checkpoint, rows: Sequence[Preference], settings: Training, seed:
 def scorer(start: Checkpoint, device: Device, pad_id: int) -> Any:
     """The starting model with a scalar head instead of the vocabulary."""
     model = AutoModelForSequenceClassification.from_pretrained(
-        start.base, num_labels=1, dtype=device.dtype, attn_implementation=device.train_attention
+        start.base, num_labels=1, dtype=device.dtype, attn_implementation=device.score_attention
     )
     model.config.pad_token_id = pad_id
     if start.adapter is not None:

@@ -26,16 +26,16 @@ def num_words(text: str) -> int:
 
 def test_documents(domain):
     """6,000 words without the Sources sections; every document names its sources."""
-    assert sum(num_words(d.text) for d in domain.documents) >= 6000
+    assert sum(num_words(d.text) for d in domain.documents) >= 12_000
     assert not [d.id for d in domain.documents if "## Sources" in d.text]
     files = sorted((domain.folder / "documents").glob("*.md"))
     assert [path.name for path in files if "## Sources" not in path.read_text(encoding="utf-8")] == []
 
 
 def test_preferences(domain):
-    """48 prompts; three rejected answers of three different kinds each."""
+    """100 prompts; three rejected answers of three different kinds each."""
     rows = domain.records("preferences.jsonl")
-    assert len(rows) >= 48
+    assert len(rows) >= 100
     assert {len(row.rejected) for row in rows} == {3}
     assert {len(set(row.rejected_kinds)) for row in rows} == {3}
     assert len(Counter(kind for row in rows for kind in row.rejected_kinds)) >= 4
@@ -52,7 +52,7 @@ def test_length_does_not_give_the_chosen_answer_away(domain):
 def test_classification(domain):
     """60 items over at least five classes, each class in train and in test."""
     rows = domain.records("classification.jsonl")
-    assert len(rows) >= 60
+    assert len(rows) >= 120
     assert len({row.completion for row in rows}) >= 5
     assert {row.completion for row in rows} == set(domain.labels)
     for split in ("train", "test"):
@@ -62,18 +62,18 @@ def test_classification(domain):
 def test_summaries_and_questions(domain):
     """20 and 24; a summary is shorter than its text; the questions are held out."""
     summaries = domain.records("summarization.jsonl")
-    assert len(summaries) >= 20
+    assert len(summaries) >= 40
     assert [s.id for s in summaries if num_words(s.completion) >= num_words(s.question)] == []
-    assert len(domain.records("questions.jsonl")) >= 24
+    assert len(domain.records("questions.jsonl")) >= 60
     assert domain.examples("questions", "train") == ()
 
 
 def test_routing(domain):
-    """20 per expert and 30 out-of-scope ones; every label in every split."""
+    """40 per expert and 80 out-of-scope ones; every label in every split."""
     counts = Counter(row.label for row in domain.records("routing.jsonl"))
     assert counts.keys() == {*domain.experts, "general"}
-    assert all(counts[name] >= 20 for name in domain.experts)
-    assert counts["general"] >= 30
+    assert all(counts[name] >= 40 for name in domain.experts)
+    assert counts["general"] >= 80
     for split in ("train", "dev", "test"):
         assert {row.label for row in domain.utterances(split)} == counts.keys()
 

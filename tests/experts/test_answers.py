@@ -1,70 +1,143 @@
 """The answer store survives kills, line separators inside answers, and a rerun costs what is missing."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from domains.example import Message
-from experts.answers import Answerer, AnswerStore, Decoding, answer_key
+from experts.answers import Answerer, AnswerStore, Decoding, LocalModel, answer_key, failed
 from experts.generate import Generated, generate
+from tests.fakes_killed import PROMPTS as MANY
+from tests.fakes_killed import SETTINGS, answerer_in
 
 PROMPTS = [(Message("user", text),) for text in ("A kettle?", "B", "Where is the ladder now?")]
+
+
+def kept(store, *keys):
+    return [store.get(key) for key in keys]
 
 
 def test_answers_come_back_as_they_were(tmp_path):
     """U+2028, U+0085 and form feed end a line for str.splitlines but not in a JSONL file."""
     answers = [Generated("one\ntwo", True, 3), Generated("a\u2028b\u0085c\x0cd", False, 9), Generated("", True, 0)]
-    AnswerStore(tmp_path / "a.jsonl").add(["k1", "k2", "k3"], answers)
-    assert list(AnswerStore(tmp_path / "a.jsonl").known.items()) == list(zip(["k1", "k2", "k3"], answers, strict=True))
+    store = AnswerStore.open(tmp_path / "a.jsonl")
+    for key, answer in zip(["k1", "k2", "k3"], answers, strict=True):
+        store.add(key, answer)
+    assert kept(AnswerStore.open(tmp_path / "a.jsonl"), "k1", "k2", "k3") == answers
 
 
-@pytest.mark.parametrize("lost", [1, 2, 3, 20])
+@pytest.mark.parametrize("lost", [1, 2, 3, 20, 60])
 def test_a_line_cut_by_a_kill_is_left_out_and_the_file_goes_on(tmp_path, lost):
-    """The last answer ends with a character of three bytes before the quote: some cuts fall inside it."""
+    """The last line has a character of three bytes: some cuts fall near or inside it."""
     path = tmp_path / "a.jsonl"
-    AnswerStore(path).add(["k1", "k2"], [Generated("x", True, 1), Generated("€", True, 1)])
+    store = AnswerStore.open(path)
+    store.add("k1", Generated("x", True, 1))
+    store.add("k2", Generated("€", True, 1))
     path.write_bytes(path.read_bytes()[:-lost])
-    assert list(AnswerStore(path).known) == ["k1"]
-    AnswerStore(path).add(["k3"], [Generated("z", True, 1)])
-    assert list(AnswerStore(path).known) == ["k1", "k3"]
+    store = AnswerStore.open(path)
+    assert ("k1" in store, "k2" in store) == (True, False)
+    store.add("k3", Generated("z", True, 1))
+    assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["k1", "k3"]
 
 
 def test_a_cut_inside_a_character(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes('{"key": "k1", "text": "€'.encode()[:-1])
-    assert AnswerStore(path).known == {}
+    assert "k1" not in AnswerStore.open(path)
+    assert path.read_bytes() == b""
+
+
+def test_every_row_has_a_status_and_failures_are_tried_again(tmp_path):
+    path = tmp_path / "a.jsonl"
+    store = AnswerStore.open(path)
+    store.add("good", Generated("x", True, 1))
+    store.add("bad", failed("out of memory"))
+    assert store.get("bad") == Generated("", False, 0, "out of memory")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["status"], row["reason"]) for row in rows] == [("ok", ""), ("failed", "out of memory")]
+    again = AnswerStore.open(path)
+    assert ("good" in again, "bad" in again) == (True, False)
+    again.add("bad", Generated("y", True, 1))
+    assert AnswerStore.open(path).get("bad").text == "y"
 
 
 @pytest.fixture
 def answerer(model, tokenizer, tmp_path):
-    return Answerer(model, tokenizer, "digest", AnswerStore(tmp_path / "a.jsonl"))
+    return Answerer(LocalModel(model, tokenizer, "digest"), AnswerStore.open(tmp_path / "a.jsonl"))
 
 
-def test_only_missing_prompts_are_generated(answerer, tmp_path):
+def test_only_missing_prompts_are_generated(answerer, model, tokenizer, tmp_path):
     decoding = Decoding(5, 2)
     answerer(PROMPTS[:2], decoding)
+    assert answerer.num_missing(PROMPTS, decoding) == 1
     answers = answerer(PROMPTS, decoding)
-    assert answers == generate(answerer.model, answerer.tokenizer, PROMPTS, 5, 1)
+    assert answers == generate(model, tokenizer, PROMPTS, 5, 1)
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 3
     before = (tmp_path / "a.jsonl").read_bytes()
     assert answerer(PROMPTS, decoding) == answers
     assert (tmp_path / "a.jsonl").read_bytes() == before
 
 
-def test_finished_batches_are_kept_when_a_later_one_fails(model, tokenizer, tmp_path):
-    """Batches of one, shortest prompt first; the store refuses the second."""
+def test_the_same_prompt_twice_is_generated_once(answerer, tmp_path):
+    first, second = answerer([PROMPTS[0], PROMPTS[0]], Decoding(5, 2))
+    assert first == second
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
+
+
+def test_finished_answers_are_kept_when_the_disk_is_full_later(model, tokenizer, tmp_path):
+    """Batches of one, shortest prompt first; the store refuses the second. That is no failure of a row."""
 
     class Full(AnswerStore):
-        def add(self, keys, answers):
-            if len(self.known) == 1:
+        def add(self, key, answer):
+            if self.file.known:
                 raise OSError("disk full")
-            super().add(keys, answers)
+            super().add(key, answer)
 
-    store = Full(tmp_path / "a.jsonl")
+    store = Full.open(tmp_path / "a.jsonl")
     with pytest.raises(OSError, match="disk full"):
-        Answerer(model, tokenizer, "digest", store)(PROMPTS, Decoding(5, 1))
+        Answerer(LocalModel(model, tokenizer, "digest"), store)(PROMPTS, Decoding(5, 1))
     (row,) = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert row["key"] == answer_key("digest", PROMPTS[1], Decoding(5, 1))
+
+
+def test_a_prompt_that_is_too_long_fails_alone(answerer):
+    """The model takes 8,192 tokens and the tokenizer makes one of every byte."""
+    long = (Message("user", "x" * 9000),)
+    good, bad, other = answerer([PROMPTS[0], long, PROMPTS[1]], Decoding(5, 4))
+    assert bad.failure.startswith("the prompt has 90")
+    assert (good.failure, other.failure) == ("", "")
+
+
+class Short:
+    """The fake model, out of memory whenever it reads the word "ladder"."""
+
+    def __init__(self, model, tokenizer):
+        self.inner, self.word = model, tokenizer.encode("ladder")
+        self.config, self.device, self.dtype = model.config, model.device, model.dtype
+        self.get_output_embeddings = model.get_output_embeddings
+
+    def get_decoder(self):
+        return self.read
+
+    def read(self, input_ids, **options):
+        ids = input_ids.flatten().tolist()
+        if any(ids[i : i + len(self.word)] == self.word for i in range(len(ids))):
+            raise RuntimeError("out of memory")
+        return self.inner.get_decoder()(input_ids=input_ids, **options)
+
+
+def test_a_batch_that_cannot_be_computed_is_tried_row_by_row(model, tokenizer, tmp_path):
+    """Only the last prompt has the word that the model cannot read; all three are one batch."""
+    answerer = Answerer(
+        LocalModel(Short(model, tokenizer), tokenizer, "digest"), AnswerStore.open(tmp_path / "a.jsonl")
+    )
+    answers = answerer(PROMPTS, Decoding(5, 3))
+    assert [answer.failure for answer in answers] == ["", "", "RuntimeError: out of memory"]
+    assert answers[:2] == generate(model, tokenizer, PROMPTS[:2], 5, 1)
 
 
 def test_the_key_is_the_model_the_prompt_and_the_limit():
@@ -72,3 +145,26 @@ def test_the_key_is_the_model_the_prompt_and_the_limit():
     assert key == answer_key("m", PROMPTS[0], Decoding(5, 16))
     others = [answer_key("n", PROMPTS[0], Decoding(5, 2)), answer_key("m", PROMPTS[1], Decoding(5, 2))]
     assert key not in [*others, answer_key("m", PROMPTS[0], Decoding(6, 2))]
+
+
+def test_kill_9_loses_no_finished_row(tmp_path):
+    """A process that answers and says each key once its row is written is killed after some; all said rows are there,
+    and the rerun adds the rest: the file then has each answer once, equal to an undisturbed run."""
+    command = [sys.executable, "-m", "tests.fakes_killed", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline().strip() for _ in range(7)]
+        process.send_signal(signal.SIGKILL)
+        said += process.stdout.read().split()
+    assert process.returncode == -signal.SIGKILL
+    assert 7 <= len(said) < len(MANY)
+    path = tmp_path / "answers.jsonl"
+    with path.open("ab") as handle:
+        handle.write(b'{"key": "half')
+    store = AnswerStore.open(path)
+    assert [key for key in said if key not in store] == []
+    again = answerer_in(tmp_path)(MANY, SETTINGS)
+    assert again == answerer_in(tmp_path / "undisturbed")(MANY, SETTINGS)
+    keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
+    assert len(keys) == len(set(keys)) == len(MANY)

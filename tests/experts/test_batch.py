@@ -1,12 +1,10 @@
 """Packing: what is a target, what sees what, and where positions start again; all by hand on short rows."""
 
 import pytest
-import torch
 
 from experts.batch import (
     IGNORED,
     Row,
-    additive,
     candidates_segment,
     collate,
     conversation_segment,
@@ -90,8 +88,3 @@ def test_first_fit_fills_holes_and_next_fit_keeps_order():
     first = [[s.input_ids[0] for s in row.segments] for row in pack(segments, 4)]
     next_fit = [[s.input_ids[0] for s in row.segments] for row in pack_in_order(segments, 4)]
     assert (first, next_fit) == ([[1, 3], [2]], [[1], [2, 3]])
-
-
-def test_additive_mask():
-    mask = additive(torch.tensor([[True, False]]), torch.float32)
-    assert mask.tolist() == [[0.0, torch.finfo(torch.float32).min]]

@@ -6,6 +6,7 @@ import torch
 from domains.example import Message
 from experts.encoding import prompt_ids
 from experts.generate import Generated, decoded, generate
+from tests.fakes import byte_tokenizer
 
 PROMPTS = [
     (Message("user", text),) for text in ("A long question about a ladder in a garden?", "B", "Where is it?", "Hm")
@@ -29,11 +30,32 @@ def test_batches_equal_the_plain_loop(model, tokenizer, batch_size):
     assert len({answer.text for answer in answers}) > 1
 
 
-def test_batches_are_reported_shortest_first(model, tokenizer):
+def test_answers_are_kept_one_by_one_shortest_batch_first(model, tokenizer):
     seen = []
-    answers = generate(model, tokenizer, PROMPTS, 4, 2, lambda places, found: seen.append((places, found)))
-    assert [places for places, _ in seen] == [[1, 3], [2, 0]]
-    assert [answers[i] for places, _ in seen for i in places] == [a for _, found in seen for a in found]
+    answers = generate(model, tokenizer, PROMPTS, 4, 2, lambda place, found: seen.append((place, found)))
+    assert [sorted(place for place, _ in seen[i : i + 2]) for i in (0, 2)] == [[1, 3], [0, 2]]
+    assert all(answers[place] == found for place, found in seen)
+
+
+def test_an_answer_is_kept_before_its_batch_is_through(model):
+    """The fourth token of the first answer is made the end of turn, so that it ends there and others go on."""
+    tokenizer = byte_tokenizer()
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(greedy(model, tokenizer, PROMPTS[0], 4)[3])
+    answers = generate(model, tokenizer, PROMPTS, 30, 4)
+    ended = min(answer.num_tokens for answer in answers)
+    assert ended <= 3
+    assert max(answer.num_tokens for answer in answers) > ended
+    seen = []
+
+    def stop_at_first(place, found):
+        seen.append((place, found))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(model, tokenizer, PROMPTS, 30, 4, stop_at_first)
+    ((place, found),) = seen
+    assert found == answers[place]
+    assert found.num_tokens == ended
 
 
 def test_an_answer_is_cut_at_the_end_of_turn_token(tokenizer):

@@ -5,9 +5,11 @@ import torch
 
 from domains.errors import UserError
 from domains.example import Message, Preference
+from experts.batch import candidates_segment
 from experts.encoding import completion_ids, prompt_ids
 from experts.logprobs import Scored, score
 from experts.preferences import (
+    EncodedPreference,
     PreferenceBatch,
     by_candidate,
     candidate_logprobs,
@@ -16,7 +18,7 @@ from experts.preferences import (
     load_objective,
     preference_batch,
 )
-from tests.experts.test_logprobs import alone
+from tests.experts.test_logprobs import alone, random_ids
 
 ROWS = (
     Preference("a", (Message("user", "Where?"),), "There.", ("No.", "Who knows about that?")),
@@ -62,9 +64,6 @@ def test_references_are_placed_like_the_policy():
 
 
 def encoded(num_candidates, reference):
-    from experts.batch import candidates_segment
-    from experts.preferences import EncodedPreference
-
     return EncodedPreference("x", candidates_segment([1], [[2]] * num_candidates), (reference,))
 
 
@@ -99,3 +98,33 @@ def test_unknown_objective_names_the_nearest():
 def test_unknown_setting_names_the_allowed():
     with pytest.raises(UserError, match=r"'betta'.* Allowed: beta, label_smoothing, loss\.$"):
         load_objective("dpo", {"betta": 1})
+
+
+def test_an_answer_without_any_token_has_sum_0_and_a_finite_loss(model):
+    """A candidate that is the prompt alone: nothing is predicted, log p = 0; a mean over no tokens is 0, no NaN."""
+    segment = candidates_segment([65, 66, 67], [[], [70, 71], []])
+    row = EncodedPreference("x", segment, ((0.0, -3.0, 0.0),))
+    batch = preference_batch(score(model, collate_preferences([row], 64, 0)), [row])
+    assert batch.policy_BC[0, 0] == batch.policy_BC[0, 2] == 0
+    assert batch.num_tokens_BC.tolist() == [[0, 2, 0]]
+    assert batch.mean_logprobs_BC[0].tolist() == pytest.approx([0, float(batch.policy_BC[0, 1]) / 2, 0])
+    for name in ("dpo", "s_dpo"):
+        assert torch.isfinite(load_objective(name, {})(batch)).all()
+
+
+def test_an_empty_text_is_the_end_of_turn_token_alone(model, tokenizer):
+    row = Preference("e", (Message("user", "Hm?"),), "Yes.", ("",))
+    encoded = encode_preference(tokenizer, row)
+    (batch,) = candidate_logprobs(model, [encoded], 512, 0)
+    assert batch.num_tokens_BC[0, 1] == 1
+    assert batch.policy_BC[0].tolist() == pytest.approx(expected_sums(model, tokenizer, row), abs=1e-3)
+
+
+def test_a_row_of_4096_tokens_equals_its_candidates_alone(model, tokenizer):
+    """Four answers of 700 tokens after 1,297 of prompt: one row of 4,096 tokens, above the budget it is given."""
+    prompt, *answers = random_ids(61, 1297, 700, 700, 700, 700)
+    segment = candidates_segment(prompt, answers)
+    assert len(segment) == 1296 + 4 * 700 == 4096
+    row = EncodedPreference("long", segment)
+    (packed,) = candidate_logprobs(model, [row], 512, 0)
+    assert packed.policy_BC[0].tolist() == pytest.approx([alone(model, prompt, a) for a in answers], rel=1e-5)

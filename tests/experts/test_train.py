@@ -13,7 +13,7 @@ from experts.batch import conversation_segment, pack_in_order
 from experts.checkpoint import Checkpoint, read_adapter
 from experts.objectives.dpo import Objective
 from experts.recipe import Align, Sft
-from experts.train import LOG, last_complete, train_rows
+from experts.train import LOG, last_complete, layers, train_rows
 from tests.experts.test_logprobs import alone, random_ids
 
 ROWS = (
@@ -99,3 +99,18 @@ def test_the_newest_whole_checkpoint_is_taken_and_others_are_removed(tmp_path):
             (tmp_path / f"checkpoint-{number}" / "complete").touch()
     assert last_complete(tmp_path) == str(tmp_path / "checkpoint-10")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+
+
+def test_the_layers_that_are_compiled_are_the_decoders_blocks(model):
+    assert [type(layer).__name__ for layer in layers(model)] == ["LlamaDecoderLayer"] * 2
+
+
+@pytest.mark.slow
+def test_compiled_layers_learn_the_same(base, tmp_path):
+    """The same two preference rows, two steps, with and without compilation."""
+    losses = []
+    for compiled in (False, True):
+        settings = Align(rank=2, epochs=2, accumulation=1, row_tokens=128, learning_rate=0.01, compile=compiled)
+        folder = tmp_path / str(compiled)
+        losses.append(train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, folder)["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=2e-3)
