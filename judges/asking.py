@@ -139,7 +139,7 @@ class Asker:
             if reading is None:
                 problem = f"no verdict in {attempt} replies, the last: {text[:80]!r}"
             elif repeats_planted(reading, task.scale, task.texts):
-                problem = f"{attempt} replies repeat a verdict that stands in the judged text"
+                return unscored("the reply repeats a verdict that stands in the judged text")
             else:
                 parts = {"attempts": attempt, "path": path}
                 return Verdict(reading.value, reading.reason or "No reason given.", parts)

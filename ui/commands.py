@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -207,7 +207,8 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     weak = not os.environ.get("OPENAI_BASE_URL")
     assistant = LocalAssistant.load(options.home)
     done = []
-    with judge_for(lambda: assistant, judges, options.home) as (judge, judge_name):
+    settings = recipe.evaluation.settings.get("llm_judge", {})
+    with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
             arms, others = arm_names(names(options.experts)), endpoint_arms(options)
@@ -228,16 +229,19 @@ def check_built(each: Any) -> None:
 
 
 @contextmanager
-def judge_for(load: Callable[[], Any], judges: Sequence[str], home: Path) -> Iterator[tuple[Any, str]]:
+def judge_for(
+    load: Callable[[], Any], judges: Sequence[str], home: Path, settings: Mapping[str, Any] | None = None
+) -> Iterator[tuple[Any, str]]:
     """The LLM judge and its name: the endpoint of OPENAI_BASE_URL, or our own service over the assistant that is loaded
     then, with the general model, whose weights are part of the cache's keys."""
-    from judges.scorers.llm_judge import Judge
+    from judges.scorers.llm_judge import CACHE_FOLDER, Judge
+    from judges.scoring import with_settings
 
     if "llm_judge" not in judges:
         yield None, ""
         return
-    judge = Judge.for_domain(None)
-    if "EXPERTSMITH_JUDGE_CACHE" not in os.environ:
+    judge = with_settings("llm_judge", Judge.for_domain(None), settings or {})
+    if judge.cache == CACHE_FOLDER:
         judge = replace(judge, cache=str(home / "judge_cache"))
     if os.environ.get("OPENAI_BASE_URL"):
         yield judge, judge.name

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,9 +49,9 @@ class Judge:
     `base_url`, `model`, the key's variable, timeout and concurrency are those of `Endpoint`; `retries` bounds the tries
     after a failed connection and after a reply that cannot be read. `use_logprobs` None = JSON schema where the
     endpoint can, then log-probabilities; True and False insist. When the digits have less than `min_digit_mass` of the
-    probability together, the row is unscored. `max_calls` and `max_tokens` are a budget (0 = none): when it is spent,
-    the rest is unscored. `cache` is a folder of earlier judgements ("" = none is kept); `identity` names the model in
-    it where model and address are not enough. `mark` is the source of the fences' marks.
+    probability together, the row is unscored. `max_calls` and `max_tokens` are a budget for the judge's life (0 =
+    none): when it is spent, the rest is unscored. `cache` is a folder of earlier judgements ("" = none is kept);
+    `identity` names the model in it where model and address are not enough. `mark` is the source of the fences' marks.
     """
 
     rubric: str = "overall"
@@ -68,9 +69,9 @@ class Judge:
     identity: str = ""
     mark: MarkSource = new_mark
 
-    @property
+    @cached_property
     def endpoint(self) -> Endpoint:
-        """Where the judging model is, with a fresh budget."""
+        """Where the judging model is; one pace and one budget for everything that this judge is asked."""
         return Endpoint(
             self.base_url,
             self.model,
