@@ -7,7 +7,7 @@ time, and keeps what was scored. What cannot be read is unscored.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from openai import OpenAI
@@ -25,6 +25,7 @@ MAX_REPLY_TOKENS = 400
 PROBE_TOKENS = 24
 TOP_LOGPROBS = 20
 NO_MARK = "MARK"
+SAMPLE = "Two and two make four."
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Task:
     def texts(self) -> list[str]:
         """What is judged, unfenced."""
         return [section.text for section in self.sections]
+
+    def harmless(self) -> Task:
+        """The same task over a text of ours, so that no judged text decides how the others are asked about."""
+        return replace(self, sections=tuple(Section(section.name, SAMPLE) for section in self.sections))
 
     def messages(self, form: str, mark: str) -> Messages:
         """The request; `form` is the shape of the reply, said before and after the judged text."""
@@ -91,7 +96,7 @@ class Asker:
         return key_of([settings, task.messages(form, NO_MARK), task.scale.schema()])
 
     def path(self, task: Task) -> Way:
-        """How to ask: the setting, what the cache remembers of this model, or what the endpoint does with a task."""
+        """How to ask: the setting, what the cache remembers of this model, or what the endpoint does with a sample."""
         if self.use_logprobs is not None:
             return "logprobs" if self.use_logprobs else "schema"
         key = key_of([self.identity, "path"])
@@ -100,7 +105,7 @@ class Asker:
             path: Way = known["path"]
             return path
         try:
-            found = self.detected(task)
+            found = self.detected(task.harmless())
         except Refused:
             return "schema"
         self.cache.put(key, {"path": found})

@@ -39,7 +39,7 @@ def test_a_judge_that_sees_the_better_answer_finds_it_on_either_side():
     verdicts, requests = compare(lambda body: winner("A" if shown(body)[0] == GOOD else "B"), PAIRS)
     assert [v.winner for v in verdicts] == ["a", "b"]
     assert flip_rate(verdicts) == 0.0
-    assert sorted(shown(body) for body in requests) == sorted([(GOOD, BAD), (BAD, GOOD)] * 2)
+    assert {shown(body) for body in requests} == {(GOOD, BAD), (BAD, GOOD)}
 
 
 @pytest.mark.parametrize("side", ["A", "B"])

@@ -93,7 +93,7 @@ def quoted(text: str) -> str:
 def test_the_weak_llm_judge_costs_twelve_probes_and_four_pairs(tmp_path: Path):
     """12 probes are 24 requests, 4 pairs in both orders 8, and one finds out how to ask: 33. Then none."""
     with scripted_endpoint(script) as endpoint:
-        judge = LlmJudge(base_url=endpoint.url, identity="m")
+        judge = LlmJudge(base_url=endpoint.url, identity="m", cache=str(tmp_path / "cache"))
         (found,) = records(tmp_path, {"llm_judge": judge})
         assert len(endpoint.requests) == 33
         assert records(tmp_path, {"llm_judge": judge}) == [found]

@@ -51,6 +51,7 @@ def test_value_is_the_expectation_over_the_digits():
     assert verdict.parts["label_mass"] == pytest.approx(0.8, abs=1e-4)
     probe, *others = endpoint.requests
     assert "response_format" in probe
+    assert ROW.answer not in json.dumps(probe)
     assert len(others) == 2
     assert all(body["logprobs"] and body["max_tokens"] == 1 for body in others)
 
