@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from judges.labels import Session, read_labels
 from tests.ui.test_chat_browser import ARGUMENTS, CHROMIUM
@@ -67,30 +67,35 @@ def test_a_person_labels_pairs_in_a_browser(tmp_path: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shown = launch(session(tmp_path, 2), port=port, block=False)
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            page = browser.new_page(viewport={"width": 375, "height": 812})
-            requested: list[str] = []
-            page.on("request", lambda request: requested.append(request.url))
-            page.goto(f"http://127.0.0.1:{port}/")
-            expect(page.get_by_text("0 of 2 labelled")).to_be_visible(timeout=60_000)
-            expect(page.locator("#pair")).to_contain_text("<script>alert(1)</script> <b>bold</b>")
-            left = page.get_by_label("First answer").inner_text()
-            page.get_by_role("button", name="First is better").click()
-            expect(page.get_by_text("1 of 2 labelled")).to_be_visible()
-            page.reload()
-            expect(page.get_by_text("1 of 2 labelled")).to_be_visible()
-            page.get_by_role("button", name="About the same").click()
-            expect(page.locator("#pair")).to_contain_text("All pairs are labelled")
-            expect(page.get_by_role("button", name="About the same")).to_be_disabled()
-            assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        shown = launch(session(tmp_path, 2), port=port, block=False)
+        try:
+            left = label_two_pairs(browser.new_page(viewport={"width": 375, "height": 812}), port)
+        finally:
             browser.close()
-        assert all(url.startswith((f"http://127.0.0.1:{port}", "data:", "blob:")) for url in requested)
-    finally:
-        shown.close(verbose=False)
+            shown.close(verbose=False)
     first, second = read_labels(tmp_path / "labels.jsonl")
     chosen = first.a if first.choice == "a" else first.b
     assert chosen.splitlines()[0] in left
     assert second.choice == "tie"
+
+
+def label_two_pairs(page: Page, port: int) -> str:
+    """Choose the first answer, come back after a reload, call the other pair a tie; returns the answer chosen."""
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(f"http://127.0.0.1:{port}/")
+    expect(page.get_by_text("0 of 2 labelled")).to_be_visible(timeout=60_000)
+    expect(page.locator("#pair")).to_contain_text("<script>alert(1)</script> <b>bold</b>")
+    left = page.get_by_label("First answer").inner_text()
+    page.get_by_role("button", name="First is better").click()
+    expect(page.get_by_text("1 of 2 labelled")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("1 of 2 labelled")).to_be_visible()
+    page.get_by_role("button", name="About the same").click()
+    expect(page.locator("#pair")).to_contain_text("All pairs are labelled")
+    expect(page.get_by_role("button", name="About the same")).to_be_disabled()
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert all(url.startswith((f"http://127.0.0.1:{port}", "data:", "blob:")) for url in requested)
+    return left
