@@ -53,7 +53,7 @@ def recalls(model: Any, found: Sequence[Passage]) -> list[Recall]:
     for first in range(0, len(found), BATCH):
         chunk = found[first : first + BATCH]
         ids_BL = torch.tensor([passage.ids for passage in chunk], device=model.device)
-        logits = model(input_ids=ids_BL[:, :-1], use_cache=False).logits[:, PROMPT_TOKENS - 1 :].float()
+        logits = model(ids_BL[:, :-1], use_cache=False, logits_to_keep=CONTINUATION_TOKENS).logits.float()
         result += [
             Recall(passage.id, passage.trained, exact_tokens(row, target), nats(row, target))
             for passage, row, target in zip(chunk, logits, ids_BL[:, PROMPT_TOKENS:], strict=True)
