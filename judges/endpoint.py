@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: where it is, bounded retries, timeouts, several requests at once."""
+"""An OpenAI-compatible endpoint: where it is, bounded retries with back-off, a budget, several requests at once."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import openai
 from openai import OpenAI
 
 from domains.errors import UserError
+from judges.pace import Budget, Pace, Refused, Spent, pause_seconds
+
+__all__ = ["Budget", "Endpoint", "Refused", "Reply", "Spent", "read_reply"]
 
 LOCAL = "http://127.0.0.1:8000/v1"
+OVERLOADED = frozenset({408, 409, 429})
+UNUSABLE = frozenset({401, 403, 404})
+CHARACTERS_PER_TOKEN = 4
+RENAMED = {"max_tokens": "max_completion_tokens"}
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Refused(Exception):
-    """The endpoint is there but did not serve this one request (too long, filtered, overloaded, unknown option)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Settings; "" takes OPENAI_BASE_URL (else the local service) and EXPERTSMITH_JUDGE_MODEL (else `general`)."""
+    """Settings; "" takes OPENAI_BASE_URL (else the local service) and EXPERTSMITH_JUDGE_MODEL (else `general`).
+
+    `pace` and `budget` are shared by all requests over this object.
+    """
 
     base_url: str = ""
     model: str = ""
@@ -45,6 +51,8 @@ class Endpoint:
     timeout_seconds: float = 120.0
     retries: int = 2
     concurrency: int = 4
+    pace: Pace = field(default_factory=Pace, compare=False)
+    budget: Budget = field(default_factory=Budget, compare=False)
 
     @property
     def url(self) -> str:
@@ -58,30 +66,53 @@ class Endpoint:
 
     @contextmanager
     def open(self) -> Iterator[OpenAI]:
-        """A client, closed at the end; a local service needs no key."""
+        """A client, closed at the end; a local service needs no key. Retries are ours, so that they share one pace."""
         key = os.environ.get(self.api_key_env) or "none"
         try:
-            client = OpenAI(base_url=self.url, api_key=key, timeout=self.timeout_seconds, max_retries=self.retries)
+            client = OpenAI(base_url=self.url, api_key=key, timeout=self.timeout_seconds, max_retries=0)
         except openai.OpenAIError as error:
             raise UserError(f"The endpoint {self.url} cannot be used: {error} {self.advice}") from None
         with client:
             yield client
 
     def complete(self, client: OpenAI, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        """One reply at temperature 0. An endpoint that cannot be used at all is a UserError, else `Refused`."""
-        try:
-            reply = client.chat.completions.create(
-                model=self.model_name, messages=cast(Any, messages), temperature=0, **options
-            )
-        except openai.APIConnectionError as error:
-            raise UserError(self.unreachable(error)) from None
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise UserError(
+        """One reply at temperature 0. An endpoint that cannot be used at all is a UserError, else `Refused`.
+
+        Failed connections, overload and server errors are tried again; an option that the model does not know under
+        its old name (`max_tokens`) or not at all (`temperature`) is changed once.
+        """
+        wanted = {"temperature": 0, **options}
+        attempt = 0
+        while True:
+            self.pace.wait()
+            self.budget.take()
+            try:
+                reply = client.chat.completions.create(
+                    model=self.model_name, messages=cast(Any, messages), **cast(Any, wanted)
+                )
+            except openai.OpenAIError as error:
+                changed = without_refused_option(wanted, error)
+                if changed is not None:
+                    wanted = changed
+                elif attempt < self.retries and is_transient(error):
+                    self.pace.back_off(pause_seconds(headers_of(error), attempt))
+                    attempt += 1
+                else:
+                    raise self.failure(error) from None
+            else:
+                found = read_reply(reply)
+                self.budget.add_tokens(total_tokens(reply, messages, found))
+                return found
+
+    def failure(self, error: openai.OpenAIError) -> Exception:
+        """What an error means for the caller: a UserError when nothing can be asked here, else `Refused`."""
+        if isinstance(error, openai.APIConnectionError):
+            return UserError(self.unreachable(error))
+        if isinstance(error, openai.APIStatusError) and error.status_code in UNUSABLE:
+            return UserError(
                 f"The endpoint {self.url} refused model '{self.model_name}' (HTTP {error.status_code}). {self.advice}"
-            ) from None
-        except openai.OpenAIError as error:
-            raise Refused(str(error)) from None
-        return read_reply(reply)
+            )
+        return Refused(str(error), for_now=is_transient(error))
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in order, `concurrency` at a time; the first error cancels what has not begun."""
@@ -108,6 +139,27 @@ class Endpoint:
         )
 
 
+def is_transient(error: openai.OpenAIError) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code in OVERLOADED or error.status_code >= 500
+    return isinstance(error, openai.APIConnectionError)
+
+
+def headers_of(error: openai.OpenAIError) -> Mapping[str, str]:
+    """The headers of an error reply; empty when there was no reply."""
+    return error.response.headers if isinstance(error, openai.APIStatusError) else {}
+
+
+def without_refused_option(options: Mapping[str, Any], error: openai.OpenAIError) -> dict[str, Any] | None:
+    """The options without the one that a 400 names in its `param`, renamed where it has a newer name; else None."""
+    if not isinstance(error, openai.BadRequestError) or error.param not in {"temperature", *RENAMED} & options.keys():
+        return None
+    rest = {name: value for name, value in options.items() if name != error.param}
+    renamed = {RENAMED[error.param]: options[error.param]} if error.param in RENAMED else {}
+    return rest | renamed
+
+
 def read_reply(reply: Any) -> Reply:
     """The first choice; a reply without one is `Refused`."""
     choices = getattr(reply, "choices", None)
@@ -119,3 +171,12 @@ def read_reply(reply: Any) -> Reply:
     usage = getattr(reply, "usage", None)
     num_tokens = getattr(usage, "completion_tokens", None) or 0
     return Reply(choices[0].message.content or "", top, choices[0].finish_reason or "", int(num_tokens))
+
+
+def total_tokens(reply: Any, messages: Sequence[Mapping[str, str]], found: Reply) -> int:
+    """Tokens of a request and its reply as the endpoint counts them, else by the number of characters."""
+    counted = getattr(getattr(reply, "usage", None), "total_tokens", None)
+    if isinstance(counted, int) and counted > 0:
+        return counted
+    characters = sum(len(message["content"]) for message in messages) + len(found.text)
+    return characters // CHARACTERS_PER_TOKEN + 1

@@ -39,6 +39,7 @@ from router.arms import (
     likelihood_stage,
     subject_of,
 )
+from router.calibrations import STRONG, WEAK, judge_records
 from router.items import item_facts
 from router.leakage import leakage
 from router.policies import Asked, Policies, end_to_end, route_all
@@ -140,6 +141,7 @@ def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
     weights = run.build.instruct.digest() if run.judge_is_weak else ""
     inputs = {
         "judge": run.llm_judge_name,
+        "digest": getattr(run.llm_judge, "digest", ""),
         "weights": weights,
         "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked]),
     }
@@ -186,7 +188,8 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
 
 
 def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
-    """Measure everything and make the report."""
+    """Measure everything and make the report; the judges are tested first."""
+    judges = calibrations(run)
     for arm in run.arms:
         answer_arm(run, arm)
         if has_likelihoods(run, arm):
@@ -209,7 +212,14 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         items=item_facts(run.domain, Domain.load(HOUSE)),
         lengths=answer_lengths(run),
         leakage=leakage(run, partial(run_reported, run)),
+        judges=judges,
     )
+
+
+def calibrations(run: Evaluation) -> list[dict[str, Any]]:
+    """What the probes say of every judge of this evaluation."""
+    asked = run.judges | ({"llm_judge": run.llm_judge} if run.llm_judge else {})
+    return judge_records(run.build.home, run.domain.name, asked, WEAK if run.judge_is_weak else STRONG, run.report)
 
 
 def answer_lengths(run: Evaluation) -> dict[str, dict[str, int]]:

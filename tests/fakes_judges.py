@@ -21,7 +21,8 @@ Body = dict[str, Any]
 
 @dataclass
 class ScriptedEndpoint:
-    """`script` answers a request's body with (status, reply body); all bodies are kept in `requests`."""
+    """`script` answers a request's body with (status, reply body) or (status, reply body, headers); all bodies are kept
+    in `requests`."""
 
     url: str
     requests: list[Body] = field(default_factory=list)
@@ -40,23 +41,32 @@ def said(text: str, top_logprobs: dict[str, float] | None = None) -> tuple[int, 
     return 200, {"id": "x", "object": "chat.completion", "created": 0, "model": "fake", "choices": [choice]}
 
 
-def failed(status: int, message: str) -> tuple[int, Body]:
-    """An error reply."""
-    return status, {"error": {"message": message, "type": "fake", "code": None}}
+def failed(status: int, message: str, param: str | None = None) -> tuple[int, Body]:
+    """An error reply; `param` is the option that it is about."""
+    return status, {"error": {"message": message, "type": "fake", "code": None, "param": param}}
 
 
 @contextmanager
-def scripted_endpoint(script: Callable[[Body], tuple[int, Body]]) -> Iterator[ScriptedEndpoint]:
-    """Serve a script until the end of the block."""
+def scripted_endpoint(
+    script: Callable[[Body], tuple[Any, ...]], model: Body | None = None, port: int = 0
+) -> Iterator[ScriptedEndpoint]:
+    """Serve a script until the end of the block; `model` answers every GET (404 without one)."""
     endpoint = ScriptedEndpoint("")
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(200 if model else 404, model or {})
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             endpoint.requests.append(body)
-            status, reply = script(body)
+            self.answer(*script(body))
+
+        def answer(self, status: int, reply: Body, *headers: dict[str, str]) -> None:
             data = json.dumps(reply).encode()
             self.send_response(status)
+            for name, value in headers[0].items() if headers else ():
+                self.send_header(name, value)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -65,7 +75,7 @@ def scripted_endpoint(script: Callable[[Body], tuple[int, Body]]) -> Iterator[Sc
         def log_message(self, format: str, *args: object) -> None:
             """Stay silent."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands, report_commands
+from ui import commands, judge_commands, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_building(verbs)
     add_judging(verbs)
+    add_judge_checks(verbs)
     add_using(verbs)
     return top
 
@@ -157,6 +158,34 @@ def add_judging(verbs: Any) -> None:
     )
     export.add_argument("domain", metavar="DOMAIN")
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder, made if it is not there")
+
+
+def add_judge_checks(verbs: Any) -> None:
+    """Verbs that test judges."""
+    check = verb(
+        verbs,
+        "calibrate",
+        judge_commands.calibrate,
+        "Whether a judge can be believed: its agreement with known better answers, or with people's labels.",
+        "expertsmith calibrate llm_judge --pairwise --json",
+    )
+    check.add_argument("judge", metavar="JUDGE")
+    check.add_argument("--labels", type=Path, metavar="FILE.jsonl", help="choices of 'expertsmith label' (the probes)")
+    check.add_argument("--pairwise", action="store_true", help="llm_judge: compare pairs, in both orders")
+    check.add_argument("--domain", help="for judges with domain rules or documents (safety, grounding)")
+    check.add_argument("--limit", type=int, default=0, help="at most so many probes, a fixed choice (all)")
+    label = verb(
+        verbs,
+        "label",
+        judge_commands.label,
+        "A page on which a person chooses between two answers without knowing where they come from.",
+        "expertsmith label pairs.jsonl --out labels.jsonl --labeller kim",
+    )
+    label.add_argument("file", type=Path, metavar="FILE.jsonl", help='rows {"question", "a", "b"}')
+    label.add_argument("--out", type=Path, required=True, help="the choices, one line each; run again to go on")
+    label.add_argument("--labeller", default="person", help="who is labelling (person)")
+    label.add_argument("--host", default="127.0.0.1")
+    label.add_argument("--port", type=int, default=7861)
 
 
 def add_using(verbs: Any) -> None:

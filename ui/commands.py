@@ -6,14 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from domains.domain import Domain, shipped_names
+from domains.domain import GENERAL, Domain, shipped_names
 from domains.errors import UserError
 from ui.jobs import side_by_side
 
@@ -206,7 +207,8 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     weak = not os.environ.get("OPENAI_BASE_URL")
     assistant = LocalAssistant.load(options.home)
     done = []
-    with judge_for(assistant, judges) as (judge, judge_name):
+    settings = recipe.evaluation.settings.get("llm_judge", {})
+    with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
             arms, others = arm_names(names(options.experts)), endpoint_arms(options)
@@ -227,20 +229,38 @@ def check_built(each: Any) -> None:
 
 
 @contextmanager
-def judge_for(assistant: Any, judges: Sequence[str]) -> Iterator[tuple[Any, str]]:
-    """The LLM judge and its name: the endpoint of OPENAI_BASE_URL, or our own service with the general model."""
-    from judges.scorers.llm_judge import Judge
+def judge_for(
+    load: Callable[[], Any], judges: Sequence[str], home: Path, settings: Mapping[str, Any] | None = None
+) -> Iterator[tuple[Any, str]]:
+    """The LLM judge and its name: the endpoint of OPENAI_BASE_URL, or our own service over the assistant that is loaded
+    then, with the general model, whose weights are part of the cache's keys."""
+    from judges.scorers.llm_judge import CACHE_FOLDER, Judge
+    from judges.scoring import with_settings
 
     if "llm_judge" not in judges:
         yield None, ""
-    elif os.environ.get("OPENAI_BASE_URL"):
-        judge = Judge()
-        yield judge, f"{judge.endpoint.model_name} at {judge.endpoint.url}"
+        return
+    judge = with_settings("llm_judge", Judge.for_domain(None), settings or {})
+    if judge.cache == CACHE_FOLDER:
+        judge = replace(judge, cache=str(home / "judge_cache"))
+    if os.environ.get("OPENAI_BASE_URL"):
+        yield judge, judge.name
     else:
         from ui.background import local_service
 
+        assistant = load()
+        identity = f"{GENERAL} {weights_of(assistant.engine)}"
+        own = replace(judge, model=GENERAL, concurrency=1, use_logprobs=True, identity=identity)
         with local_service(assistant) as url:
-            yield Judge(base_url=url, model="general", concurrency=1), "general (our own service)"
+            yield replace(own, base_url=url), "general (our own service)"
+
+
+def weights_of(engine: Any) -> str:
+    """The digest of the general model's weights."""
+    from experts.digests import digest_of, weights_digest
+
+    general = engine.experts[GENERAL]
+    return digest_of([engine.base_digest, weights_digest(general.folder) if general.has_adapter else ""])[:16]
 
 
 def write_report(report: Any, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,98 @@
+"""Every judge of an evaluation is calibrated before it judges: one journaled stage a judge, shared by the domains.
+
+The weak default LLM judge (our own 135M model) gets few probes, so that this costs seconds; others get more. All
+probes: `expertsmith calibrate JUDGE`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from experts.digests import digest_of
+from experts.journal import Stage, run_stage
+from judges import probes as probes_module
+from judges.calibration import calibrate
+from judges.pairwise import PairwiseJudge
+from judges.probes import DOMAIN_BOUND, Probe, criteria_of, probes_for, subset
+from judges.rubrics import load_rubrics
+from judges.scorers.llm_judge import Judge as LlmJudge
+from judges.verdict import Judge
+
+FILE = "calibration.json"
+JUDGES_FOLDER = Path(probes_module.__file__).parent
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many probes a judge that costs calls gets, and how many of them also as pairs in both orders; 0 = all."""
+
+    num_probes: int = 0
+    num_pairs: int = 0
+
+
+WEAK = Effort(12, 4)
+STRONG = Effort(40, 20)
+
+
+def judge_records(
+    home: Path, domain: str, judges: Mapping[str, Judge], effort: Effort, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """The `judges` of report.json: each judge's calibration, from its stage or measured now."""
+    stages = [calibration_stage(home, domain, name, judge, effort) for name, judge in judges.items()]
+    for stage in stages:
+        if not stage.done:
+            say(stage.name)
+        run_stage(stage)
+    return [dict(json.loads((stage.folder / FILE).read_text(encoding="utf-8"))) for stage in stages]
+
+
+def calibration_stage(home: Path, domain: str, name: str, judge: Judge, effort: Effort) -> Stage:
+    """Run one judge on its probes; a judge with a domain's own rules is calibrated in each domain."""
+    pairwise = PairwiseJudge(judge) if isinstance(judge, LlmJudge) else None
+    chosen = probes_of(name, judge, domain, effort)
+    num_pairs = effort.num_pairs or len(chosen)
+
+    def run(folder: Path) -> Mapping[str, Any]:
+        found = calibrate(name, judge, chosen, pairwise, num_pairs).as_dict()
+        (folder / FILE).write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+        return {"agreement": found["agreement"], "trusted": found["trusted"]}
+
+    title = f"judges/{name}-{domain}" if name in DOMAIN_BOUND else f"judges/{name}"
+    probes = digest_of([probe.as_dict() for probe in chosen])
+    inputs = {"judge": judge_digest(name, judge), "probes": probes, "pairs": num_pairs if pairwise else 0}
+    return Stage(title, home / title, inputs, run)
+
+
+def probes_of(name: str, judge: Judge, domain: str, effort: Effort) -> tuple[Probe, ...]:
+    """The probes that a judge gets: all for one that costs nothing, a fixed choice for one that costs calls."""
+    if not isinstance(judge, LlmJudge):
+        return probes_for(criteria_of(name), domain)
+    rubrics = [rubric.name for rubric in load_rubrics(judge.rubric)]
+    return subset(probes_for(criteria_of(name, rubrics), domain), effort.num_probes)
+
+
+def judge_digest(name: str, judge: Judge) -> str:
+    """What a judge's verdicts depend on: its settings and the code of all judges; an LLM judge knows its own."""
+    if isinstance(judge, LlmJudge):
+        return digest_of([name, judge.digest, code_digest()])
+    return digest_of([name, repr(judge), code_digest()])
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """The digest of the judges' files: code, word lists, trained heads."""
+    files = sorted(
+        path for path in JUDGES_FOLDER.rglob("*") if path.is_file() and path.suffix != ".pyc" and path.name != FILE
+    )
+    return digest_of([(path.relative_to(JUDGES_FOLDER).as_posix(), file_digest(path)) for path in files])
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file's bytes."""
+    return sha256(path.read_bytes()).hexdigest()
