@@ -49,7 +49,7 @@ def matrix(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> Tensor:
     return torch.tensor([[row[name] for name in names] for row in rows], dtype=torch.float32).reshape(-1, len(names))
 
 
-def save_heads(path: Path, heads: Mapping[str, Head], facts: Mapping[str, str]) -> None:
+def save_heads(path: Path, heads: Mapping[str, Head], about: Mapping[str, str]) -> None:
     """Write heads that share their names, with facts about the fit, as one file."""
     tensors = {
         f"{name}.{part}": getattr(head, part).float().contiguous()
@@ -57,20 +57,26 @@ def save_heads(path: Path, heads: Mapping[str, Head], facts: Mapping[str, str]) 
         for part in ("bias_C", "measures_CF", "vector_CD", "tilt_C")
     }
     names = next(iter(heads.values())).names
-    save_file(tensors, path, metadata={"names": json.dumps(names), "heads": json.dumps(list(heads)), **facts})
+    save_file(tensors, path, metadata={"names": json.dumps(names), "heads": json.dumps(list(heads)), **about})
+
+
+def facts(path: Path) -> dict[str, str]:
+    """What was kept beside the weights: names, heads, and the facts about the fit."""
+    if not path.is_file():
+        raise UserError(f"There is no {path}, which this judge needs. Install the package again.")
+    with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+        return dict(file.metadata())
 
 
 @lru_cache(maxsize=4)
 def load_heads(path: Path) -> dict[str, Head]:
     """The heads of a file by name."""
-    if not path.is_file():
-        raise UserError(f"There is no {path}, which this judge needs. Install the package again.")
+    known = facts(path)
+    names = tuple(json.loads(known["names"]))
     with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
-        facts = file.metadata()
-        names = tuple(json.loads(facts["names"]))
         return {
             name: Head(
                 names, *(file.get_tensor(f"{name}.{p}") for p in ("bias_C", "measures_CF", "vector_CD", "tilt_C"))
             )
-            for name in json.loads(facts["heads"])
+            for name in json.loads(known["heads"])
         }
