@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import log2
+from math import fsum, log2
 from typing import Any
 
 from domains.errors import UserError
@@ -71,7 +71,7 @@ def opener_diversity(answers: Sequence[str], num_words: int = NUM_WORDS) -> Open
     counts = counted(answers, num_words)
     n = sum(counts.values())
     shares = [count / n for count in counts.values()]
-    entropy = max(0.0, -sum(share * log2(share) for share in shares))
+    entropy = max(0.0, -fsum(share * log2(share) for share in shares))
     return OpenerDiversity(
         num_words=num_words,
         n=n,

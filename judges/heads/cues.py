@@ -44,10 +44,14 @@ def cue_patterns(section: str) -> dict[str, re.Pattern[str]]:
 STOCK = cue_patterns("stock")
 CUES = cue_patterns("cues")
 PATTERNS = STOCK | CUES
+STEP = cue_patterns("sentences")["step"]
+WARM = ("named_feeling", "reading", "not_fault", "validation")
+ENOUGH_WORDS = 40
 AXIS_CUES = {
     "emotional_reaction": ("stock_sorry", "sorrow", "wish", "promise", "presence", "praise", "own_emotion"),
     "interpretation": (
         "stock_understanding", "shared_past", "same", "own_people", "reading", "named_feeling", "not_fault",
+        "validation",
     ),
     "exploration": ("question", "open_question", "suggesting_question"),
 }  # fmt: skip
@@ -67,10 +71,12 @@ STOP_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class Reading:
-    """A reply as the head takes it: `measures` by name, and the phrases found for each cue."""
+    """A reply as the head takes it: `measures` by name, the phrases found for each cue, and the sentences that are
+    embedded (those that are no steps, or all)."""
 
     measures: dict[str, float]
     phrases: dict[str, tuple[str, ...]]
+    said: tuple[str, ...]
 
     def evidence(self, axis: str) -> list[str]:
         """The phrases that bear on an axis."""
@@ -83,8 +89,9 @@ def read(post: str, reply: str) -> Reading:
     phrases = phrases_in(spoken)
     asked = [sentence for sentence in spoken if sentence.rstrip("\"')”’ ").endswith("?") and ASKING.search(sentence)]
     phrases["question"] = tuple(asked)
-    counts = {name: float(min(len(phrases[name]), MOST)) for name in PATTERNS}
-    return Reading(counts | shape(post, spoken, asked), {name: found for name, found in phrases.items() if found})
+    counts = {name: capped(len(phrases[name])) for name in PATTERNS}
+    found = {name: texts for name, texts in phrases.items() if texts}
+    return Reading(counts | shape(post, spoken, asked), found, tuple(not_steps(spoken) or spoken))
 
 
 def phrases_in(spoken: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -102,27 +109,41 @@ def without_stock(sentence: str) -> str:
 
 
 def shape(post: str, spoken: Sequence[str], asked: Sequence[str]) -> dict[str, float]:
-    """Length, persons, punctuation, questions and the words shared with the post."""
+    """Length (up to 40 words), persons, punctuation, questions, steps, and what is shared with the post."""
+    tokens = [set(words(sentence)) for sentence in spoken]
     text = " ".join(spoken)
-    tokens = words(text)
-    total = max(1, len(tokens))
-    content = stems(text)
-    to_reader = [sentence for sentence in asked if SECOND_PERSON.union(THIRD_PERSON) & set(words(sentence))]
+    every = words(text)
+    total = max(1, len(every))
+    content, topic = stems(text), stems(post)
+    warm = [sentence for sentence in not_steps(spoken) if any(PATTERNS[name].search(sentence) for name in WARM)]
     return {
-        "log_words": log(1 + len(tokens)),
-        "very_short": float(len(tokens) <= 5),
-        "first_person": sum(token in FIRST_PERSON for token in tokens) / total,
-        "second_person": sum(token in SECOND_PERSON for token in tokens) / total,
-        "speaks_of_self": float(any(token in FIRST_PERSON for token in tokens)),
-        "speaks_to_reader": float(any(token in SECOND_PERSON for token in tokens)),
-        "questions": float(min(len(asked), MOST)),
-        "questions_to_reader": float(min(len(to_reader), MOST)),
+        "log_words": log(1 + min(len(every), ENOUGH_WORDS)),
+        "very_short": float(len(every) <= 5),
+        "first_person": sum(token in FIRST_PERSON for token in every) / total,
+        "second_person": sum(token in SECOND_PERSON for token in every) / total,
+        "speaks_of_self": capped(sum(bool(FIRST_PERSON & found) for found in tokens)),
+        "speaks_to_reader": float(any(SECOND_PERSON & found for found in tokens)),
+        "questions": capped(len(asked)),
+        "questions_to_reader": capped(sum(bool((SECOND_PERSON | THIRD_PERSON) & set(words(s))) for s in asked)),
         "long_question": float(any(len(words(sentence)) >= 5 for sentence in asked)),
         "ends_with_question": float(bool(asked) and asked[-1] == spoken[-1]),
-        "exclamations": float(min(text.count("!"), MOST)),
-        "shared_words": float(min(len(content & stems(post)), MOST)),
-        "shared_share": len(content & stems(post)) / max(1, len(content)),
+        "exclamations": capped(text.count("!")),
+        "shared_words": capped(len(content & topic)),
+        "shared_share": len(content & topic) / max(1, len(content)),
+        "share_of_steps": 1 - len(not_steps(spoken)) / max(1, len(spoken)) if spoken else 0.0,
+        "warm_sentences": capped(len(warm)),
+        "warm_shared_words": capped(max((len(stems(sentence) & topic) for sentence in warm), default=0)),
     }
+
+
+def capped(count: int) -> float:
+    """A count up to three."""
+    return float(min(count, MOST))
+
+
+def not_steps(spoken: Sequence[str]) -> list[str]:
+    """The sentences that do not tell the reader what to do ("Call ...", "Then ask ...")."""
+    return [sentence for sentence in spoken if not STEP.match(sentence)]
 
 
 def reply_sentences(text: str) -> list[str]:

@@ -28,7 +28,7 @@ from domains.readers import rows
 from domains.splits import split_of
 from judges.heads.cues import NAMES, read
 from judges.heads.head import FOLDER, Head, facts, matrix, save_heads
-from judges.heads.vectors import text_vectors
+from judges.heads.vectors import mean_vectors
 
 AXES = ("emotional_reaction", "interpretation", "exploration")
 DATA = FOLDER / "empathy.jsonl"
@@ -79,10 +79,10 @@ class Settings:
 def load_table(path: Path) -> Table:
     """The rows of the data file with their measures and vectors."""
     given = [json.loads(line) for _, line in rows(path)]
-    measured = matrix([read(row["post"], row["reply"]).measures for row in given], NAMES)
+    readings = [read(row["post"], row["reply"]) for row in given]
     return Table(
-        measures=measured.numpy().astype(np.float64),
-        vectors=text_vectors([row["reply"] for row in given]).numpy().astype(np.float64),
+        measures=matrix([reading.measures for reading in readings], NAMES).numpy().astype(np.float64),
+        vectors=mean_vectors([reading.said for reading in readings]).numpy().astype(np.float64),
         labels=np.array([[row[axis] for axis in AXES] for row in given]),
         posts=tuple(row["id"].partition("-")[0] for row in given),
         styles=tuple(row["style"] for row in given),

@@ -31,7 +31,7 @@ WEIGHTS = FOLDER / "politeness.safetensors"
 HEAD = "tone"
 TARGETS = {"polite": 1.0, "neutral": 0.5, "impolite": 0.0}
 FOLDS = 8
-STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+STRENGTHS = (0.3, 1.0, 3.0)  # beyond 3 the vector would outweigh the strategies
 
 
 @dataclass(frozen=True)

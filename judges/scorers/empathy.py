@@ -17,7 +17,7 @@ import torch
 from domains.domain import Domain
 from judges.heads.cues import NAMES, Reading, read
 from judges.heads.head import FOLDER, Head, load_heads, matrix
-from judges.heads.vectors import text_vectors
+from judges.heads.vectors import mean_vectors
 from judges.verdict import Answered, Verdict
 
 WEIGHTS = FOLDER / "empathy.safetensors"
@@ -54,7 +54,7 @@ def judged(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
     """The verdicts on pairs of a question and an answer that is not empty."""
     readings = [read(question, answer) for question, answer in pairs]
     measures = matrix([reading.measures for reading in readings], NAMES)
-    vectors = text_vectors([answer for _, answer in pairs])
+    vectors = mean_vectors([reading.said for reading in readings])
     heads = load_heads(WEIGHTS)
     axes = {name: axis_parts(heads[name], measures, vectors) for name in AXES}
     return [verdict(reading, {name: axes[name][i] for name in AXES}) for i, reading in enumerate(readings)]
