@@ -47,6 +47,7 @@ PATTERNS = STOCK | CUES
 STEP = cue_patterns("sentences")["step"]
 WARM = ("named_feeling", "reading", "not_fault", "validation")
 ENOUGH_WORDS = 40
+OPENING = 3
 AXIS_CUES = {
     "emotional_reaction": ("stock_sorry", "sorrow", "wish", "promise", "presence", "praise", "own_emotion"),
     "interpretation": (
@@ -72,7 +73,7 @@ STOP_WORDS = frozenset(
 @dataclass(frozen=True)
 class Reading:
     """A reply as the head takes it: `measures` by name, the phrases found for each cue, and the sentences that are
-    embedded (those that are no steps, or all)."""
+    embedded: the first three that are no steps, because a long answer reacts first and then explains."""
 
     measures: dict[str, float]
     phrases: dict[str, tuple[str, ...]]
@@ -91,7 +92,7 @@ def read(post: str, reply: str) -> Reading:
     phrases["question"] = tuple(asked)
     counts = {name: capped(len(phrases[name])) for name in PATTERNS}
     found = {name: texts for name, texts in phrases.items() if texts}
-    return Reading(counts | shape(post, spoken, asked), found, tuple(not_steps(spoken) or spoken))
+    return Reading(counts | shape(post, spoken, asked), found, tuple((not_steps(spoken) or spoken)[:OPENING]))
 
 
 def phrases_in(spoken: Sequence[str]) -> dict[str, tuple[str, ...]]:
