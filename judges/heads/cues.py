@@ -123,6 +123,7 @@ def shape(post: str, spoken: Sequence[str], asked: Sequence[str]) -> dict[str, f
         "first_person": sum(token in FIRST_PERSON for token in every) / total,
         "second_person": sum(token in SECOND_PERSON for token in every) / total,
         "speaks_of_self": capped(sum(bool(FIRST_PERSON & found) for found in tokens)),
+        "share_impersonal": sum(not (FIRST_PERSON | SECOND_PERSON) & found for found in tokens) / max(1, len(tokens)),
         "speaks_to_reader": float(any(SECOND_PERSON & found for found in tokens)),
         "questions": capped(len(asked)),
         "questions_to_reader": capped(sum(bool((SECOND_PERSON | THIRD_PERSON) & set(words(s))) for s in asked)),
