@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 from sklearn.model_selection import GroupKFold
@@ -176,8 +175,19 @@ def measured(heads: dict[str, Head], table: Table) -> dict[str, float]:
         result[f"{name}_macro_f1"] = macro_f1(labels, levels)
         result[f"{name}_majority"] = macro_f1(labels, np.full_like(labels, np.bincount(labels).argmax()))
         result[f"{name}_calibration_error"] = calibration_error(found, labels)
-    result["spearman_sum"] = float(spearmanr(expected, table.labels.sum(1)).statistic)
+    result["spearman_sum"] = spearman(expected, table.labels.sum(1).astype(np.float64))
     return {key: round(value, 3) for key, value in result.items()}
+
+
+def spearman(first: Floats, second: Floats) -> float:
+    """Spearman's rank correlation, ties at their mean rank."""
+    return float(np.corrcoef(mean_ranks(first), mean_ranks(second))[0, 1])
+
+
+def mean_ranks(values: Floats) -> Floats:
+    """The rank of each value; equal values share the mean of their ranks."""
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2.0
 
 
 def calibration_error(found: Floats, labels: Ints, num_bins: int = 10) -> float:

@@ -64,7 +64,7 @@ def facts(path: Path) -> dict[str, str]:
     """What was kept beside the weights: names, heads, and the facts about the fit."""
     if not path.is_file():
         raise UserError(f"There is no {path}, which this judge needs. Install the package again.")
-    with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(str(path), framework="pt") as file:
         return dict(file.metadata())
 
 
@@ -73,7 +73,7 @@ def load_heads(path: Path) -> dict[str, Head]:
     """The heads of a file by name."""
     known = facts(path)
     names = tuple(json.loads(known["names"]))
-    with safe_open(str(path), framework="pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(str(path), framework="pt") as file:
         return {
             name: Head(
                 names, *(file.get_tensor(f"{name}.{p}") for p in ("bias_C", "measures_CF", "vector_CD", "tilt_C"))

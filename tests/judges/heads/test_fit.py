@@ -9,6 +9,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from domains.readers import rows
 from domains.splits import split_of
@@ -80,6 +81,11 @@ def test_a_level_without_rows_is_refused():
 def test_calibration_error_by_hand():
     """Two rows at confidence 0.8, one right: |1.6 - 1| / 2 = 0.3."""
     assert fit.calibration_error(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1])) == pytest.approx(0.3)
+
+
+def test_rank_correlation_equals_scipy_with_ties():
+    first, second = np.array([1.0, 2, 2, 5, 3, 0]), np.array([0.0, 1, 1, 1, 4, 2])
+    assert fit.spearman(first, second) == pytest.approx(spearmanr(first, second).statistic)
 
 
 @pytest.mark.parametrize(("data", "weights"), [(fit.DATA, fit.WEIGHTS), (fit_politeness.DATA, fit_politeness.WEIGHTS)])
