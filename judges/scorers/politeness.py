@@ -1,10 +1,11 @@
-"""Politeness by interpretable strategies, after Danescu-Niculescu-Mizil et al. 2013 (arXiv 1306.6078).
+"""Politeness by interpretable strategies, after Danescu-Niculescu-Mizil et al. 2013 (arXiv 1306.6078), and tone.
 
-Each strategy that a text uses adds its weight once; the value is the logistic function of the sum, 0.5 = neutral. The
-weights follow the order and the signs of the paper's table 3 (gratitude and deference most polite, direct starts,
-second-person starts and blame least); they are set by hand on one half of the human-rated
-Wikipedia and Stack Exchange requests of that paper. On the other half, top against bottom quartile at 0.5, balanced
-accuracy is 0.81 (Wikipedia, 2,195 requests) and 0.66 (Stack Exchange, 3,361).
+Each strategy that a text uses adds its weight once; the tone is the log odds of a small head on the text's embedding
+(`python -m judges.heads.fit_politeness`, fitted on texts written for this project). The value is the logistic function
+of the sum of both, 0.5 = neutral. The weights follow the order and the signs of the paper's table 3 (gratitude and
+deference most polite, direct starts, second-person starts and blame least); they were set by hand on one half of the
+human-rated requests of that paper. On the other half, top against bottom quartile at 0.5, the strategies alone have a
+balanced accuracy of 0.81 (Wikipedia, 2,195 requests) and 0.66 (Stack Exchange, 3,361).
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
+import torch
+
 from domains.domain import Domain
+from judges.heads.head import FOLDER, load_heads
+from judges.heads.vectors import text_vectors
 from judges.sentences import sentences, words
 from judges.verdict import Answered, Verdict
 
+WEIGHTS = FOLDER / "politeness.safetensors"
 BASE = 0.1
 TERSE = -0.4
 TERSE_WORDS = 6
@@ -159,7 +165,11 @@ STRATEGIES = {
 
 @dataclass(frozen=True)
 class Judge:
-    """Politeness from 0 (rude) to 1; parts: the strategies found, with their weights. None for an empty answer."""
+    """Politeness from 0 (rude) to 1; None for an empty answer.
+
+    Parts: the strategies found, with their weights, and the tone, all in log odds. Raises UserError where the encoder
+    is not installed.
+    """
 
     @classmethod
     def for_domain(cls, domain: Domain | None) -> Judge:
@@ -167,18 +177,30 @@ class Judge:
         return cls()
 
     def __call__(self, rows: Sequence[Answered]) -> list[Verdict]:
-        """One verdict per row; only the answer counts."""
-        return [politeness(row.answer) for row in rows]
+        """One verdict per row; only the answer counts, and equal answers are judged once."""
+        texts = list(dict.fromkeys(row.answer for row in rows if row.answer.strip()))
+        tones = tones_of(texts) if texts else []
+        found = {text: verdict(strategies_in(text), tone) for text, tone in zip(texts, tones, strict=True)}
+        return [found.get(row.answer) or Verdict(None, "Unscored: the answer is empty.") for row in rows]
 
 
 def politeness(text: str) -> Verdict:
     """The verdict on one text."""
-    if not text.strip():
-        return Verdict(None, "Unscored: the answer is empty.")
-    used = strategies_in(text)
-    value = 1 / (1 + exp(-BASE - sum(used.values())))
+    return Judge()([Answered("", text)])[0]
+
+
+def tones_of(texts: Sequence[str]) -> list[float]:
+    """The log odds of a polite tone of each text."""
+    probabilities = load_heads(WEIGHTS)["tone"].probabilities(torch.zeros(len(texts), 0), text_vectors(texts))
+    return [float(logit) for logit in torch.logit(probabilities[:, 1])]
+
+
+def verdict(used: dict[str, float], tone: float) -> Verdict:
+    """The verdict from the strategies and the tone."""
+    value = 1 / (1 + exp(-BASE - sum(used.values()) - tone))
     named = ", ".join(sorted(used, key=lambda name: -abs(used[name]))[:4]) or "none"
-    return Verdict(round(value, 4), f"Politeness {value:.2f}; main strategies: {named}.", {"strategies": used})
+    explanation = f"Politeness {value:.2f}; main strategies: {named}; tone {tone:+.1f}."
+    return Verdict(round(value, 4), explanation, {"strategies": used, "tone": round(tone, 4)})
 
 
 def strategies_in(text: str) -> dict[str, float]:

@@ -1,28 +1,42 @@
-"""Empathy: planted answers whose order is known, stock openers, and the shipped preference pairs."""
+"""Empathy: planted answers whose order is known, stock phrases, swapped arguments, and the shipped preference pairs."""
 
 from __future__ import annotations
 
 import time
 from statistics import mean
+from typing import Any
 
 import pytest
 
 from domains.domain import Domain
-from judges.scorers.empathy import Judge, empathy
+from judges.heads.cues import read
+from judges.scorers.empathy import AXES, Judge, empathy
 from judges.verdict import Answered
 
 QUESTION = "My mother with dementia wanders at night and I haven't slept in weeks. I feel like I'm failing her."
 WARM = (
-    "Weeks without sleep while your mother wanders would wear anyone down, and feeling tired is not failing her. "
-    "A door alarm can wake you before she gets out."
+    "I'm so sorry. Weeks without sleep while your mother wanders would wear anyone down, and feeling tired is not "
+    "failing her. A door alarm can wake you before she gets out."
 )
 COLD = "Wandering is common in dementia. Install door alarms and locks. Keep a recent photo. Register with the police."
+SAD_POST = "My best friend died in March and nobody at work even asks how I am. I cry in the stairwell."
+ANSWERED = [
+    (QUESTION, WARM),
+    (SAD_POST, "I'm so sorry about your friend. Crying in a stairwell because nobody asks must be so lonely. Hugs."),
+    ("failed my exam again", "ugh that hurts after all the work you put in, i'm sorry. which part went wrong for you?"),
+    ("My landlord wants us out by June.", "That must be frightening with so little time, I hope you find a place."),
+]
 
 
 def value(answer: str, question: str = QUESTION) -> float:
     found = empathy(question, answer).value
     assert found is not None
     return found
+
+
+def levels(answer: str, question: str = QUESTION) -> tuple[int, ...]:
+    parts = empathy(question, answer).parts
+    return tuple(parts[axis] for axis in AXES)
 
 
 @pytest.mark.parametrize(
@@ -36,54 +50,122 @@ def value(answer: str, question: str = QUESTION) -> float:
         "I’m so sorry to hear about your situation.",
     ],
 )
-def test_stock_openers_are_a_weak_reaction_and_nothing_else(opener: str):
-    parts = empathy(QUESTION, f"{opener} {COLD}").parts
-    assert parts == {"emotional_reaction": 1, "interpretation": 0, "exploration": 0}
+def test_stock_openers_are_weak_at_most_and_noted(opener: str):
+    """EPITOME calls "I understand how you feel" a weak interpretation and a bare "sorry" a weak reaction."""
+    verdict = empathy(QUESTION, f"{opener} {COLD}")
+    assert max(verdict.parts[axis] for axis in AXES) <= 1
+    assert verdict.parts["exploration"] == 0
+    assert verdict.parts["stock_phrases"]
+    assert verdict.value is not None
+    assert verdict.value < value(WARM) - 0.15
 
 
 def test_warm_and_specific_beats_formula_beats_cold():
-    formula = value(f"I'm so sorry to hear that. {COLD}")
-    assert value(WARM) > formula > value(COLD) == 0.0
+    assert value(WARM) > value(f"I'm so sorry to hear that. {COLD}") > value(COLD)
+    assert value(COLD) < 0.15
+    assert levels(COLD) == (0, 0, 0)
 
 
-def test_the_same_words_to_another_question_are_less_specific():
-    assert value(WARM) > value(WARM, "Can I deduct points when I refinance?")
+@pytest.mark.parametrize(
+    ("reply", "axis", "level"),
+    [
+        ("I went through this with my dad last year, I felt like a zombie and I cried every night.", 1, 2),
+        ("been there, i didn't sleep for a month when my nan was sick", 1, 2),
+        ("Oh that breaks my heart, I feel so sad for you both.", 0, 2),
+        ("Hope you get some rest soon, hang in there", 0, 1),
+        ("How often does your mother get up at night, and who helps you?", 2, 2),
+        ("Lock the doors.", 0, 0),
+        ("Lock the doors.", 1, 0),
+        ("Lock the doors.", 2, 0),
+        ("Try melatonin and ask the doctor about it.", 1, 0),
+        ("Maybe you aren't cut out for this.", 0, 0),
+    ],
+)
+def test_planted_replies(reply: str, axis: int, level: int):
+    assert levels(reply)[axis] == level
 
 
-def test_asking_about_the_situation_is_exploration():
-    assert empathy(QUESTION, "How often does your mother get up at night?").parts["exploration"] == 2
-    assert empathy(QUESTION, "Would you like a list?").parts["exploration"] == 1
-    assert empathy(QUESTION, "Lock the doors.").parts["exploration"] == 0
+@pytest.mark.parametrize(("question", "answer"), ANSWERED)
+def test_question_and_answer_swapped_score_less(question: str, answer: str):
+    assert value(answer, question) > value(question, answer) + 0.05
 
 
-def test_dismissal_is_no_warmth():
-    assert (
-        empathy(QUESTION, "Calm down, it is hard for every tired daughter whose mother wanders.").parts[
-            "emotional_reaction"
-        ]
-        == 0
-    )
+@pytest.mark.parametrize(
+    ("less", "more", "axis"),
+    [
+        (COLD, f"{COLD} What time does your mother get up, and is she afraid?", "exploration"),
+        (COLD, f"I'm really sad for you, and I hope that you can sleep soon. {COLD}", "emotional_reaction"),
+        (COLD, f"You must feel so worn out after weeks of listening for her at night. {COLD}", "interpretation"),
+        ("ok", "ok hugs, i hope it gets better", "emotional_reaction"),
+    ],
+)
+def test_adding_a_part_raises_its_axis(less: str, more: str, axis: str):
+    assert empathy(QUESTION, more).parts["expected"][axis] > empathy(QUESTION, less).parts["expected"][axis] + 0.1
 
 
-def test_the_value_is_the_sum_over_six_and_an_empty_answer_is_zero():
-    for answer in (WARM, COLD, ""):
-        verdict = Judge()([Answered(QUESTION, answer)])[0]
-        assert verdict.value == pytest.approx(sum(verdict.parts.values()) / 6, abs=1e-4)
-    assert value("") == 0.0
+def test_sarcasm_and_dismissal_are_below_warmth():
+    for reply in ("Calm down, it's no big deal lol.", "Sounds like a fun night, bring popcorn.", "deal with it"):
+        assert value(reply) < value(WARM) / 2
 
 
+def test_parts_agree_with_each_other():
+    parts = empathy(QUESTION, WARM).parts
+    for axis in AXES:
+        assert sum(parts["probabilities"][axis]) == pytest.approx(1.0, abs=1e-3)
+        expected = sum(level * p for level, p in enumerate(parts["probabilities"][axis]))
+        assert parts["expected"][axis] == pytest.approx(expected, abs=1e-3)
+    assert empathy(QUESTION, WARM).value == pytest.approx(sum(parts["expected"].values()) / 6, abs=1e-4)
+    assert "i'm so sorry" in parts["evidence"]["emotional_reaction"]
+
+
+@pytest.mark.parametrize("answer", ["", " \n\t"])
+def test_an_empty_answer_is_zero(answer: str):
+    verdict = Judge()([Answered(QUESTION, answer)])[0]
+    assert verdict.value == 0.0
+    assert [verdict.parts[axis] for axis in AXES] == [0, 0, 0]
+    assert "empty" in verdict.explanation
+
+
+def test_a_batch_is_in_order_and_equal_to_single_rows():
+    rows = [Answered(QUESTION, WARM), Answered(QUESTION, ""), Answered(SAD_POST, COLD), Answered(QUESTION, WARM)]
+    batch = Judge()(rows)
+    assert batch[0] == batch[3]
+    for row, verdict in zip(rows, batch, strict=True):
+        assert verdict.value == pytest.approx(empathy(row.question, row.answer).value, abs=1e-3)
+    assert Judge()([]) == []
+
+
+@pytest.mark.parametrize("answer", ["❤️", "...", "???", "漢字かな", "\u202e abc", "I", "a" * 5000])
+def test_odd_texts_are_scored(answer: str):
+    assert 0.0 <= value(answer) <= 1.0
+
+
+def cases(name: str) -> dict[str, list[Any]]:
+    rows = Domain.load(name).records("preferences.jsonl")[:30]
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        for kind, answer in zip(("chosen", *row.rejected_kinds), row.candidates, strict=True):
+            found.setdefault(kind, []).append(Answered(row.prompt[-1].content, answer))
+    return found
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mortgage", "caregiving"])
 def test_chosen_answers_are_more_empathic_than_cold_and_jargon_ones(name: str):
-    values: dict[str, list[float]] = {"chosen": [], "cold": [], "jargon": []}
-    for row in Domain.load(name).records("preferences.jsonl"):
-        for kind, answer in zip(("chosen", *row.rejected_kinds), row.candidates, strict=True):
-            values.setdefault(kind, []).append(value(answer, row.prompt[-1].content))
-    assert mean(values["chosen"]) > mean(values["cold"]) + 0.15
-    assert mean(values["chosen"]) > mean(values["jargon"]) + 0.15
+    """By the chance that a chosen answer is above another one (0.5 = no difference) and by the mean."""
+    found = {kind: [v.value for v in Judge()(cases(name)[kind])] for kind in ("chosen", "cold", "jargon")}
+    for kind in ("cold", "jargon"):
+        wins = mean(float(a > b) for a in found["chosen"] for b in found[kind])
+        assert wins > 0.65
+        assert mean(found["chosen"]) > 1.5 * mean(found[kind])
 
 
 def test_hostile_texts_take_linear_time():
+    texts = (
+        "so very really " * 4000, "after a b c d " * 4000, "i am " + "so " * 10_000, "was a " * 8000,
+        "i'm so sorry " * 4000, "not a not a " * 4000, "honestly i i i " * 4000, "we" * 20_000, "?" * 20_000,
+    )  # fmt: skip
     start = time.perf_counter()
-    for text in ("so very really " * 4000, "after a b c d " * 4000, "i am " + "so " * 10_000, "was a " * 8000):
-        empathy(text, text)
+    for text in texts:
+        read(text, text)
     assert time.perf_counter() - start < 5

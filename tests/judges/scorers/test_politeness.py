@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from math import exp
 
 import pytest
 
-from judges.scorers.politeness import Judge, politeness
+from judges.scorers.politeness import BASE, Judge, politeness, strategies_in
 from judges.verdict import Answered
 
 PAIRS = [
@@ -53,5 +54,36 @@ def test_an_empty_answer_is_unscored():
 def test_hostile_texts_take_linear_time():
     start = time.perf_counter()
     for text in ("you " * 10_000, "a ,,,," * 5000, "!?" * 10_000, "word." * 5000, "x" * 40_000, "-" * 40_000):
-        politeness(text)
+        strategies_in(text)
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("polite", "rude"),
+    [
+        ("Could you add the version? It would help us to reproduce it.", "How are we meant to guess the version?"),
+        ("I like the new lead. Might a map fit there too?", "What was wrong with the old lead?"),
+        ("If you have a minute, what does the log say?", "So what does the log say? You never told us."),
+    ],
+)
+def test_a_polite_request_is_above_a_rude_one_with_the_same_content(polite: str, rude: str):
+    better, worse = politeness(polite).value, politeness(rude).value
+    assert better is not None
+    assert worse is not None
+    assert better > worse + 0.2
+
+
+def test_the_value_is_the_logistic_of_the_parts():
+    verdict = politeness("Hi! Could you help?")
+    total = BASE + sum(verdict.parts["strategies"].values()) + verdict.parts["tone"]
+    assert verdict.value == pytest.approx(1 / (1 + exp(-total)), abs=1e-3)
+
+
+def test_equal_answers_are_judged_alike_and_in_order():
+    found = Judge()(
+        [Answered("a", "Fix it."), Answered("b", ""), Answered("c", "Thank you!"), Answered("d", "Fix it.")]
+    )
+    assert found[0] == found[3]
+    assert found[1].value is None
+    assert found[2] == politeness("Thank you!")
+    assert Judge()([]) == []
