@@ -9,15 +9,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from domains.domain import Domain, shipped_names
-from domains.errors import UserError
+from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
+BENCHES = ("experts.benches", "router.benches")
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit")
 
 
@@ -77,7 +79,7 @@ def build(options: Options) -> int:
         return dry_run(options, builds)
     side_by_side([partial(build_alone, options, name) for name in options.domains], options.jobs)
     records = [record for each in builds for record in run_build(each, say)]
-    router = fit_router(options.home)
+    router = fit_router(options.home, recipe)
     done = {"stages": records, "router": router}
     seconds = sum(record["seconds"] for record in records if not record["reused"])
     emit(options, done, [f"Built {len(records)} stages ({seconds:.0f} s of work) in {options.home}."])
@@ -106,16 +108,18 @@ def dry_run(options: Options, builds: Sequence[Any]) -> int:
     return 0
 
 
-def fit_router(home: Path) -> dict[str, Any]:
+def fit_router(home: Path, recipe: Any) -> dict[str, Any]:
     """Fit the router unless it fits already."""
+    from router.calibration import Abstention
     from router.engine import Engine
     from router.fit import domain_names, fit_router, is_fitted
 
     engine = Engine(home)
-    if not domain_names(engine) or is_fitted(home, engine):
+    abstention = Abstention(recipe.router.abstention, recipe.router.target)
+    if not domain_names(engine) or is_fitted(home, engine, abstention):
         return {}
     say("Fitting the router on the training requests.")
-    return fit_router(home, engine)
+    return fit_router(home, engine, abstention)
 
 
 def validate(options: Options) -> int:
@@ -156,7 +160,7 @@ def evaluate(options: Options) -> int:
     arm_names(names(options.experts))
     for name in options.domains:
         check_built(Build(Domain.load(name), recipe, options.home))
-    fit_router(options.home)
+    fit_router(options.home, recipe)
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
@@ -179,7 +183,9 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     with judge_for(assistant, judges) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            plan = Evaluation(each, say, offline, arm_names(names(options.experts)), judge, judge_name, weak)
+            plan = Evaluation(
+                each, say, offline, arm_names(names(options.experts)), judge, judge_name, weak, assistant.engine
+            )
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
@@ -248,11 +254,23 @@ def compare(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    from domains.plugins import load_plugin
-
-    found = load_plugin("experts.benches", options.name, "bench").run(options.quick, options.home)
+    given = {"data": options.data} if options.data else {}
+    measure = find_bench(options.name).run
+    if given and "data" not in signature(measure).parameters:
+        raise UserError(f"The bench '{options.name}' takes no --data. Leave it out, or use 'bench router'.")
+    found = measure(options.quick, options.home, **given)
     emit(options, found, [json.dumps(row) for row in found["rows"]])
     return 0
+
+
+def find_bench(name: str) -> Any:
+    """A bench's file, from whichever package has it."""
+    from domains.plugins import load_plugin, plugin_names
+
+    packages = {found: package for package in BENCHES for found in plugin_names(package)}
+    if name not in packages:
+        raise unknown_name("bench", name, packages)
+    return load_plugin(packages[name], name, "bench")
 
 
 def request_text(options: Options) -> str:
