@@ -12,7 +12,9 @@ from domains.example import Utterance
 from experts.digests import digest_of
 from experts.journal import Stage
 from router.calibration import Calibrated
-from router.fit import HomeSources, stored
+from router.engine import servable
+from router.fit import HomeSources, domains_of, stored
+from router.material import Sources
 from router.metrics import measured, median_ms
 from router.route import Strategy
 from router.selection import strategy_of
@@ -35,19 +37,21 @@ class Remembered:
         return [self.known[text] for text in texts]
 
 
-def comparison_stage(sources: HomeSources, rows: Sequence[Utterance]) -> Stage:
-    """Measure every fitted strategy, and the one that always takes the general model."""
-    content = stored(sources.home)
+def comparison_stage(home: Path, sources: Sources | None = None) -> Stage:
+    """Measure every fitted strategy, and the one that always takes the general model, on all held-out requests."""
+    content, experts = stored(home), servable(home)
+    models = sources or HomeSources(home, experts)
+    rows = [row for domain in domains_of(home, experts) for row in domain.utterances("test")]
 
     def measure(folder: Path) -> Mapping[str, Any]:
-        (folder / TABLE).write_text(json.dumps(comparison(content, sources, rows)), encoding="utf-8")
+        (folder / TABLE).write_text(json.dumps(comparison(content, models, rows)), encoding="utf-8")
         return {"rows": len(rows)}
 
     inputs = {"router": digest_of(content), "rows": digest_of([repr(row) for row in rows])}
-    return Stage("router/strategies", sources.home / "router" / "strategies", inputs, measure)
+    return Stage("router/strategies", home / "router" / "strategies", inputs, measure)
 
 
-def comparison(content: Mapping[str, Any], sources: HomeSources, rows: Sequence[Utterance]) -> list[dict[str, Any]]:
+def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utterance]) -> list[dict[str, Any]]:
     """One record per strategy: accuracy, macro-F1, AUROC of out of scope, expected calibration error with its bins,
     median milliseconds, temperature, threshold, and whether it is the default."""
     texts, labels = [row.text for row in rows], [row.label for row in rows]

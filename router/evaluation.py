@@ -28,6 +28,7 @@ from judges.classification import label_in
 from judges.report import Report, Row, routing_accuracy, table
 from judges.scoring import load_judges
 from judges.verdict import Answered, Judge
+from router.comparison import TABLE, comparison_stage
 from router.route import Router, routing_text
 
 ARMS = {
@@ -222,7 +223,14 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
     """Routing on held-out requests, measured once for a router and its experts."""
     stage = routing_stage(run, router)
     run_reported(run, stage)
-    return dict(read_json(stage.folder / ROUTING))
+    return {**read_json(stage.folder / ROUTING), "strategies": strategies(run, router)}
+
+
+def strategies(run: Evaluation, router: Router) -> list[dict[str, Any]]:
+    """Every fitted strategy on the same requests, measured once for all reports of a home."""
+    stage = comparison_stage(run.build.home, router.sources)
+    run_reported(run, stage)
+    return list(read_json(stage.folder / TABLE))
 
 
 def routing_stage(run: Evaluation, router: Router) -> Stage:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,14 +64,14 @@ def domain_names(engine: Engine) -> list[str]:
     return sorted({name.partition("/")[0] for name in engine.experts if name != GENERAL})
 
 
-def domains_of(engine: Engine) -> list[Domain]:
+def domains_of(home: Path, experts: Iterable[str]) -> list[Domain]:
     """The built domains, from wherever they were built."""
-    return [built_domain(engine.home, name) for name in domain_names(engine)]
+    return [built_domain(home, name) for name in sorted({n.partition("/")[0] for n in experts if n != GENERAL})]
 
 
 def requests(engine: Engine, split: Split) -> list[Utterance]:
     """The routing rows of all built domains in a split."""
-    return [row for domain in domains_of(engine) for row in domain.utterances(split)]
+    return [row for domain in domains_of(engine.home, engine.experts) for row in domain.utterances(split)]
 
 
 def reading_expert(experts: Mapping[str, Expert]) -> str:

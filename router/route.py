@@ -9,12 +9,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from domains.domain import GENERAL
 from domains.example import Message, last_user_turn
 from router.parts import parts, second_expert
 from router.turns import Request, belief, turns
+
+if TYPE_CHECKING:
+    from router.material import Sources
 
 Scores = Mapping[str, float]
 
@@ -75,10 +78,19 @@ class Router:
     """Picks an expert for a request: `Router.load(home)("my question")`.
 
     `priors` are the shares of the labels among the training requests; a conversation is weighed against them.
+    `sources` are the models that the strategies of the home read with.
     """
 
-    def __init__(self, strategy: Strategy, name: str, threshold: float, priors: Scores | None = None) -> None:
-        self.strategy, self.name, self.threshold, self.priors = strategy, name, threshold, priors or {}
+    def __init__(
+        self,
+        strategy: Strategy,
+        name: str,
+        threshold: float,
+        priors: Scores | None = None,
+        sources: Sources | None = None,
+    ) -> None:
+        self.strategy, self.name, self.threshold = strategy, name, threshold
+        self.priors, self.sources = priors or {}, sources
 
     @classmethod
     def load(cls, home: str | Path = ".expertsmith", strategy: str | None = None) -> Router:

@@ -134,7 +134,7 @@ def router_of(name: str, content: Content, sources: Sources) -> Router:
     """The router with a strategy from JSON."""
     values = content["strategies"][name]
     calibrated = Calibrated(strategy_of(name, content, sources), tuple(content["labels"]), values["temperature"])
-    return Router(calibrated, name, values["threshold"], content["priors"])
+    return Router(calibrated, name, values["threshold"], content["priors"], sources)
 
 
 def check_digests(name: str, content: Content, sources: Sources, where: str) -> None:

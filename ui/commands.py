@@ -183,9 +183,7 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     with judge_for(assistant, judges) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            plan = Evaluation(
-                each, say, offline, arm_names(names(options.experts)), judge, judge_name, weak, assistant.engine
-            )
+            plan = Evaluation(each, say, offline, arm_names(names(options.experts)), judge, judge_name, weak)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
