@@ -1,6 +1,7 @@
 """Sentence embeddings of the embedded MiniLM (or any encoder folder), for the strategies that need no language model.
 
-As sentence-transformers pools them: the mean of the last layer's tokens, as a unit vector.
+As sentence-transformers pools them: the mean of a layer's tokens, as a unit vector. The last layer says what a text is
+about; a layer from the middle says more about how it is put (a question, an order, a form to fill).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from experts.digests import digest_of, folder_digest
 from judges.encoder import encoder_folder
+from router.turns import shortened
 
 FloatArray = NDArray[np.float64]
 MAX_TOKENS = 256
@@ -33,7 +35,7 @@ class Encoder(Protocol):
         ...
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
-        """Unit vectors, shape (texts, dimensions)."""
+        """Unit vectors of the last and of a middle layer, shape (texts, 2, dimensions)."""
         ...
 
 
@@ -51,7 +53,7 @@ class SentenceEncoder:
         with self.lock:
             ids = [self.tokens(text) for text in texts]
             order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-            found = np.zeros((len(ids), self.model.config.hidden_size))
+            found = np.zeros((len(ids), 2, self.model.config.hidden_size))
             for first in range(0, len(order), BATCH_SIZE):
                 batch = order[first : first + BATCH_SIZE]
                 found[batch] = self.pooled([ids[i] for i in batch])
@@ -59,7 +61,7 @@ class SentenceEncoder:
 
     def tokens(self, text: str) -> list[int]:
         """Ids with special tokens; of a long text the beginning and the end are read."""
-        inner = self.tokenizer.encode(text, add_special_tokens=False)
+        inner = self.tokenizer.encode(shortened(text), add_special_tokens=False, verbose=False)
         room = MAX_TOKENS - 2
         kept = inner if len(inner) <= room else inner[: room // 2] + inner[-(room // 2) :]
         return [self.tokenizer.cls_token_id, *kept, self.tokenizer.sep_token_id]
@@ -71,10 +73,11 @@ class SentenceEncoder:
         pad = self.tokenizer.pad_token_id
         ids_BN = torch.tensor([[*ids, *[pad] * (width - len(ids))] for ids in batch])
         mask_BN = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in batch])
-        hidden_BND = self.model(input_ids=ids_BN, attention_mask=mask_BN).last_hidden_state.float()
-        weights_BN1 = mask_BN.unsqueeze(-1).float()
-        means_BD = (hidden_BND * weights_BN1).sum(1) / weights_BN1.sum(1)
-        return np.asarray(torch.nn.functional.normalize(means_BD, dim=-1).double().numpy())
+        states = self.model(input_ids=ids_BN, attention_mask=mask_BN, output_hidden_states=True).hidden_states
+        layers_BYND = torch.stack([states[-1], states[len(states) - 1 - len(states) // 3]], dim=1).float()
+        weights_B1N1 = mask_BN[:, None, :, None].float()
+        means_BYD = (layers_BYND * weights_B1N1).sum(2) / weights_B1N1.sum(2)
+        return np.asarray(torch.nn.functional.normalize(means_BYD, dim=-1).double().numpy())
 
 
 @lru_cache(maxsize=2)

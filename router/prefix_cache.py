@@ -26,16 +26,11 @@ class PrefixCache:
             ids = torch.tensor([self.prefix], device=self.model.device)
             self.cache = self.model(input_ids=ids, use_cache=True, logits_to_keep=1).past_key_values
 
+    @torch.no_grad()
     def label_logprobs(self, suffix: Sequence[int], labels: Sequence[Sequence[int]]) -> Tensor:
         """Log-probabilities (nats, summed over tokens) of each label after prefix + suffix, shape (num labels,)."""
-        return self.batch_logprobs([suffix], labels)[0]
-
-    @torch.no_grad()
-    def batch_logprobs(self, suffixes: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]) -> Tensor:
-        """The same for several suffixes in one forward pass, shape (num suffixes, num labels): they share a row, and
-        the mask keeps them apart."""
         self.fill()
-        batch = collate(pack([candidates_segment(list(suffix), labels) for suffix in suffixes], 1 << 30), 0)
+        batch = collate(pack([candidates_segment(list(suffix), labels)], 1 << 30), 0)
         size = len(self.prefix)
         past = torch.ones(*batch.mask_R1LL.shape[:3], size, dtype=torch.bool)
         mask = additive(torch.cat([past, batch.mask_R1LL], dim=-1), self.model.dtype)
@@ -53,9 +48,8 @@ class PrefixCache:
             self.restore()
         tokens = batch.labels_RL[0][target].to(self.model.device).unsqueeze(1)
         values = logits[0].float().log_softmax(-1).gather(1, tokens).squeeze(1)
-        sums: Tensor = values.new_zeros(len(suffixes) * len(labels))
-        sums = sums.index_add(0, batch.sequence_RL[0][target].to(values.device), values)
-        return sums.view(len(suffixes), len(labels))
+        sums: Tensor = values.new_zeros(len(labels))
+        return sums.index_add(0, batch.sequence_RL[0][target].to(values.device), values)
 
     def restore(self) -> None:
         """Drop from the cache what came after the prefix."""

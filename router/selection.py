@@ -58,7 +58,7 @@ class Remembering:
         return self.encoder.digest
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
-        """Unit vectors, shape (texts, dimensions)."""
+        """As the encoder."""
         new = [text for text in dict.fromkeys(texts) if text not in self.known]
         if new or not texts:
             vectors = self.encoder(new)

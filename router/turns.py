@@ -55,9 +55,14 @@ def belief(scored: Sequence[Mapping[str, float]], priors: Mapping[str, float]) -
     said no more than the prior. A label without a prior counts as one of equal ones."""
     found: dict[str, float] = {}
     for scores in scored:
-        even = 1 / len(scores)
-        weights = {name: 1 - STAY + STAY * found.get(name, 0.0) / (priors.get(name) or even) for name in scores}
-        joint = {name: value * (weights[name] if found else 1.0) for name, value in scores.items()}
-        total = sum(joint.values())
-        found = {name: value / total for name, value in joint.items()} if total else dict(scores)
+        found = updated(found, scores, priors) if found else dict(scores)
     return found
+
+
+def updated(before: Mapping[str, float], scores: Mapping[str, float], priors: Mapping[str, float]) -> dict[str, float]:
+    """The belief after one more turn."""
+    even = 1 / len(scores)
+    stays = {name: 1 - STAY + STAY * before.get(name, 0.0) / (priors.get(name) or even) for name in scores}
+    joint = {name: value * stays[name] for name, value in scores.items()}
+    total = sum(joint.values())
+    return {name: value / total for name, value in joint.items()} if total else dict(scores)

@@ -70,12 +70,12 @@ def dense_encoder(encoder: Encoder) -> Any:
     from semantic_router.encoders import DenseEncoder
 
     class Wrapped(DenseEncoder):  # type: ignore[misc, no-any-unimported, unused-ignore]
-        """Vectors as lists."""
+        """Vectors of the last layer as lists."""
 
         name: str = "all-MiniLM-L6-v2"
 
         def __call__(self, docs: list[Any]) -> list[list[float]]:
             """Encode texts."""
-            return encoder(docs).tolist()
+            return encoder(docs)[:, 0].tolist()
 
     return Wrapped()

@@ -27,10 +27,9 @@ from router.turns import shortened
 
 SHOTS_PER_LABEL = 4
 MAX_SHOTS = 48
-SHOT_CHARACTERS = 300
+SHOT_CHARACTERS = 160
 MAX_REQUEST_TOKENS = 96
-REQUESTS_PER_PASS = 8
-MAP_ROWS = 120
+MAP_ROWS = 72
 CONTENT_FREE = ("N/A", "", "...")
 HEADER = "Choose who answers each request.\n\n"
 
@@ -65,13 +64,11 @@ class Strategy:
         """Log-probabilities (nats) of the labels, shape (texts, labels)."""
         encode = self.reader.tokenizer.encode
         labels = [encode(label_text(name) + "\n", add_special_tokens=False) for name in self.labels]
-        suffixes = [self.suffix(text) for text in texts]
-        found = [np.zeros((0, len(labels)))]
-        for first in range(0, len(suffixes), REQUESTS_PER_PASS):
-            with self.reader.using() as model:
-                cache = self.prefix_cache(model)
-                found.append(cache.batch_logprobs(suffixes[first : first + REQUESTS_PER_PASS], labels).double().numpy())
-        return np.concatenate(found)
+        rows = []
+        for text in texts:
+            with self.reader.using() as model:  # for one request at a time, so that others are not kept waiting
+                rows.append(self.prefix_cache(model).label_logprobs(self.suffix(text), labels).tolist())
+        return np.array(rows, dtype=np.float64).reshape(len(texts), len(labels))
 
     def prefix_cache(self, model: Any) -> PrefixCache:
         """The cache of the prompt; computed by the first caller, who has the model for itself."""
@@ -158,7 +155,7 @@ def fit_map(
 
     calibrated = scores - offset
     center, spread = calibrated.mean(axis=0), calibrated.std(axis=0) + 1e-6
-    model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000)
+    model = LogisticRegression(C=1.0, max_iter=2000)
     model.fit((calibrated - center) / spread, targets)
     weights, bias = expand(model, scores.shape[1])
     return weights / spread, bias - weights @ ((center + offset) / spread)
