@@ -11,8 +11,8 @@ from router.material import Given
 from router.reader import ExpertReader
 from router.strategies import few_shot
 from router.strategies.few_shot import CONTENT_FREE, MAX_REQUEST_TOKENS, SHOTS_PER_LABEL, choose_shots, expand, fit_on
-from tests.fakes_router import WordEncoder
 from tests.experts.test_logprobs import alone
+from tests.fakes_router import WordEncoder
 
 LABELS = ("toy/conversation", "toy/structured", "general")
 
