@@ -16,6 +16,7 @@ import numpy as np
 
 from domains.errors import UserError
 from domains.example import Utterance
+from experts.digests import digest_of
 from router.calibration import FloatArray, rows_of, softmax
 from router.encoder import Encoder
 from router.material import Material, Sources
@@ -101,5 +102,5 @@ def from_dict(values: Mapping[str, Any], labels: Sequence[str], sources: Sources
 
 
 def digests(values: Mapping[str, Any], sources: Sources) -> dict[str, str]:
-    """What the fit is bound to."""
-    return {"encoder": sources.encoder_digest}
+    """What the fit is bound to: the encoder, and how its vectors are used."""
+    return {"encoder": digest_of([sources.encoder_digest, NUM_NEIGHBOURS, VOTE])}

@@ -23,7 +23,7 @@ from tests.fakes_router import Keywords
 
 
 def test_a_temperature_by_hand():
-    """Rows with odds of 9:1 that are wrong 1 time in 4: the right odds are 3:1, and 9 to the power of 1/2 is 3."""
+    """Odds of 9:1 that are wrong 1 time in 4: the right odds are 3:1, and 9 to the power of 1/2 is 3."""
     rows = np.array([[0.9, 0.1]] * 400)
     found = fit_temperature(rows, [0] * 300 + [1] * 100)
     assert found == pytest.approx(2.0, rel=0.03)

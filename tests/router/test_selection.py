@@ -45,7 +45,7 @@ def material(domain, sources):
 @pytest.fixture(scope="module")
 def content(material):
     """Fitted, and read back from text as a home's file is."""
-    return json.loads(json.dumps(fit_all(material, Abstention("coverage", 0.8))))
+    return json.loads(json.dumps(fit_all(material, Abstention())))
 
 
 def test_everything_that_learns_is_fitted(content):
