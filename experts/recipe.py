@@ -108,6 +108,13 @@ class Evaluation(Section):
     settings: dict[str, dict[str, Any]] = {}
 
 
+class Routing(Section):
+    """When the router leaves a request to the general model (see `router.calibration.Abstention`)."""
+
+    abstention: Literal["conformal", "coverage"] = "conformal"
+    target: float = Field(0.95, gt=0, lt=1)
+
+
 class Recipe(Section):
     """All settings of a build."""
 
@@ -120,6 +127,7 @@ class Recipe(Section):
     align: Align = Align(max_examples=32)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
+    router: Routing = Routing()
     seed: int = 0
 
 

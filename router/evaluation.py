@@ -40,6 +40,7 @@ from router.arms import (
     subject_of,
 )
 from router.calibrations import STRONG, WEAK, judge_records
+from router.comparison import TABLE, comparison_stage
 from router.items import item_facts
 from router.leakage import leakage
 from router.policies import Asked, Policies, end_to_end, route_all
@@ -253,7 +254,14 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
     """Routing on held-out requests, measured once for a router and its experts."""
     stage = routing_stage(run, router)
     run_reported(run, stage)
-    return dict(read_json(stage.folder / ROUTING))
+    return {**read_json(stage.folder / ROUTING), "strategies": strategies(run, router)}
+
+
+def strategies(run: Evaluation, router: Router) -> list[dict[str, Any]]:
+    """Every fitted strategy on the same requests, measured once for all reports of a home."""
+    stage = comparison_stage(run.build.home, router.sources)
+    run_reported(run, stage)
+    return list(read_json(stage.folder / TABLE))
 
 
 def routing_stage(run: Evaluation, router: Router) -> Stage:

@@ -1,9 +1,14 @@
-"""Fits the router on the training requests of the built domains, and loads it; bound to what it was fitted on."""
+"""Fits the router on the training requests of the built domains, and loads it; bound to what it was fitted on.
+
+`HOME/router/router.json` holds every strategy, its temperature and threshold, and the one that won on dev.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +16,47 @@ from domains.atomic import write_text_atomically
 from domains.domain import GENERAL, Domain
 from domains.errors import UserError
 from domains.example import Split, Utterance
-from domains.plugins import load_plugin
 from experts.build import built_domain
 from experts.digests import digest_of
-from judges.classification import macro_f1
-from router.engine import Engine
-from router.route import Router, decide
-from router.strategies import few_shot
+from experts.expert import Expert
+from router.calibration import Abstention
+from router.encoder import Encoder, encoder_digest, load_sentence_encoder
+from router.engine import Engine, servable
+from router.material import Material
+from router.reader import ExpertReader, expert_digest
+from router.route import Router
+from router.selection import check_digests, fit_all, router_of, strategy_module
 
-FILE = "router/few_shot.json"
-THRESHOLDS = (0.0, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8)
-DEFAULT = "few_shot"
+FILE = "router/router.json"
+
+
+@dataclass(frozen=True)
+class HomeSources:
+    """The models of a home folder, loaded when first used; the engine is used if there is one already."""
+
+    home: Path
+    experts: Mapping[str, Expert]
+    engine: Engine | None = None
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The embedded sentence encoder."""
+        return load_sentence_encoder()
+
+    @cached_property
+    def reader(self) -> ExpertReader:
+        """The expert that classifies."""
+        return ExpertReader(self.engine or Engine(self.home), reading_expert(self.experts))
+
+    @property
+    def encoder_digest(self) -> str:
+        """The digest of the encoder."""
+        return encoder_digest()
+
+    @property
+    def reader_digest(self) -> str:
+        """The digest of the expert that classifies."""
+        return expert_digest(self.experts[reading_expert(self.experts)])
 
 
 def domain_names(engine: Engine) -> list[str]:
@@ -29,80 +64,86 @@ def domain_names(engine: Engine) -> list[str]:
     return sorted({name.partition("/")[0] for name in engine.experts if name != GENERAL})
 
 
-def domains_of(engine: Engine) -> list[Domain]:
+def domains_of(home: Path, experts: Iterable[str]) -> list[Domain]:
     """The built domains, from wherever they were built."""
-    return [built_domain(engine.home, name) for name in domain_names(engine)]
+    return [built_domain(home, name) for name in sorted({n.partition("/")[0] for n in experts if n != GENERAL})]
 
 
 def requests(engine: Engine, split: Split) -> list[Utterance]:
     """The routing rows of all built domains in a split."""
-    return [row for domain in domains_of(engine) for row in domain.utterances(split)]
+    return [row for domain in domains_of(engine.home, engine.experts) for row in domain.utterances(split)]
 
 
-def reading_expert(engine: Engine) -> str:
+def reading_expert(experts: Mapping[str, Expert]) -> str:
     """The expert that classifies: a structured one, because it was trained to answer with labels."""
-    return next((n for n in engine.experts if n.endswith("/structured")), GENERAL)
+    return next((name for name in experts if name.endswith("/structured")), GENERAL)
 
 
-def fit_router(home: Path, engine: Engine | None = None) -> dict[str, Any]:
-    """Fit the few-shot router and choose its threshold on the dev split; returns the numbers worth keeping."""
+def fit_router(home: Path, engine: Engine | None = None, abstention: Abstention | None = None) -> dict[str, Any]:
+    """Fit all strategies on train and dev; returns the numbers worth keeping."""
     engine = engine or Engine(home)
     train, dev = requests(engine, "train"), requests(engine, "dev")
     if not train:
         raise UserError("The built domains have no routing.jsonl. Add routing rows, or use '--strategy fixed'.")
-    strategy = few_shot.fit(engine, train, reading_expert(engine))
-    scored = strategy([row.text for row in dev])
-    threshold = best_threshold(scored, [row.label for row in dev], strategy.labels)
-    metrics = {"dev_macro_f1": f1_at(threshold, scored, [row.label for row in dev], strategy.labels), "dev_n": len(dev)}
-    content = few_shot.as_dict(strategy) | {
-        "threshold": threshold,
-        "digest": strategy.digest(),
-        "data": data_digest(engine),
-        "metrics": metrics,
-    }
+    chosen = abstention or Abstention()
+    sources = HomeSources(home, engine.experts, engine)
+    content = fit_all(Material(tuple(engine.experts), train, dev, sources), chosen)
+    content |= {"data": data_digest(engine), "abstention": asdict(chosen)}
     write_text_atomically(home / FILE, json.dumps(content))
-    return metrics
+    dev_f1 = {name: values["dev"]["macro_f1"] for name, values in content["strategies"].items()}
+    return {"default": content["default"], "dev_macro_f1": dev_f1, "dev_n": len(dev)}
 
 
 def data_digest(engine: Engine) -> str:
-    """The digest of everything a fit depends on besides the model."""
+    """The digest of the labelled requests that a fit depends on."""
     return digest_of([repr(row) for split in ("train", "dev") for row in requests(engine, split)])
 
 
-def f1_at(threshold: float, scored: Sequence[dict[str, float]], labels: Sequence[str], names: Sequence[str]) -> float:
-    """Macro-F1 of the decisions at a threshold."""
-    predictions = [decide(scores, threshold, "few_shot").expert for scores in scored]
-    return round(macro_f1(predictions, labels, names), 4)
-
-
-def best_threshold(scored: Sequence[dict[str, float]], labels: Sequence[str], names: Sequence[str]) -> float:
-    """The lowest of the thresholds with the best macro-F1."""
-    return max(THRESHOLDS, key=lambda t: (f1_at(t, scored, labels, names), -t)) if labels else 0.0
-
-
-def is_fitted(home: Path, engine: Engine) -> bool:
-    """Whether the router in a home was fitted on these experts and requests."""
+def stored(home: Path) -> dict[str, Any]:
+    """The fitted router as JSON; empty when there is none."""
     path = home / FILE
     if not path.exists():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def is_fitted(home: Path, engine: Engine, abstention: Abstention | None = None) -> bool:
+    """Whether the router in a home was fitted on these experts and requests, with this kind of threshold."""
+    content = stored(home)
+    if not content or content["data"] != data_digest(engine):
         return False
-    values = json.loads(path.read_text())
-    if set(values["labels"]) != set(engine.experts):
+    if abstention is not None and content["abstention"] != asdict(abstention):
         return False
-    return bool(
-        values["digest"] == few_shot.from_dict(engine, values).digest() and values["data"] == data_digest(engine)
-    )
+    sources = HomeSources(home, engine.experts, engine)
+    try:
+        check(content, sources, list(content["strategies"]))
+    except UserError:
+        return False
+    return True
+
+
+def check(content: Mapping[str, Any], sources: HomeSources, names: list[str]) -> None:
+    """Refuse a router that was fitted on other experts or models."""
+    fitted = content.get("strategies", {})
+    if not set(names) <= set(fitted) or set(content["labels"]) != set(sources.experts):
+        raise UserError(
+            f"The router in '{sources.home}' was not fitted on the experts that are there. "
+            "Run 'expertsmith build' again."
+        )
+    for name in names:
+        check_digests(name, content, sources, str(sources.home))
 
 
 def load_router(home: Path, strategy: str | None = None, engine: Engine | None = None) -> Router:
-    """The fitted router of a home folder; `fixed` always takes the general model."""
-    name = strategy or DEFAULT
-    plugin = load_plugin("router.strategies", name, "routing strategy")
-    if not hasattr(plugin, "from_dict"):
-        return Router(plugin.Strategy(), name, 0.0)
-    engine = engine or Engine(home)
-    if not is_fitted(home, engine):
-        raise UserError(
-            f"The router in '{home}' was not fitted on the experts that are there. Run 'expertsmith build' again."
-        )
-    values = json.loads((home / FILE).read_text())
-    return Router(plugin.from_dict(engine, values), name, values["threshold"])
+    """The fitted router of a home folder, with the strategy that won on dev or the one that is asked for; `fixed`
+    always takes the general model."""
+    if strategy is not None:
+        plugin = strategy_module(strategy)
+        if not hasattr(plugin, "fit"):
+            return Router(plugin.Strategy(), strategy, 0.0)
+    content = stored(home)
+    sources = HomeSources(home, engine.experts if engine else servable(home), engine)
+    name = strategy or content.get("default", "")
+    check(content, sources, [name])
+    return router_of(name, content, sources)

@@ -12,7 +12,7 @@ from domains.example import Message
 from router.assistant import AUTO, Reply, Sampling
 from router.engine import Engine
 from router.fit import load_router
-from router.route import Route, Router, routing_text
+from router.route import Route, Router
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class LocalAssistant:
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
         """The router's choice, or the named expert with full confidence."""
         if expert == AUTO:
-            return self.router(routing_text(messages))
+            return self.router(messages)
         if expert not in self.engine.experts:
             raise unknown_name("expert", expert, [*self.engine.experts, AUTO])
         return Route(expert, 1.0, {expert: 1.0}, False, "fixed")

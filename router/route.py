@@ -1,38 +1,59 @@
-"""A question finds its expert: the decision, and the importable service that makes it."""
+"""A question finds its expert: the decision, and the importable service that makes it.
+
+`Router.load(home)("my question")` is a Route; a list of messages is routed as a conversation. Threads may share it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from domains.domain import GENERAL
 from domains.example import Message, last_user_turn
+from router.parts import parts, second_expert
+from router.turns import Request, belief, turns
+
+if TYPE_CHECKING:
+    from router.material import Sources
+
+Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Route:
-    """The decision for one request: `scores` are probabilities over expert names, `confidence` that of the best."""
+    """The decision for one request: `scores` are probabilities over expert names, `confidence` that of the best.
+
+    `also` names a second expert when parts of the request are for different domains; `experts` are both.
+    """
 
     expert: str
     confidence: float
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
     abstained: bool = False
     strategy: str = "fixed"
+    also: tuple[str, ...] = ()
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Everyone that the request is for, the one who answers first."""
+        return (self.expert, *self.also)
 
     def as_dict(self) -> dict[str, Any]:
-        """The machine-readable form of `expertsmith route --json`."""
-        return {
+        """The machine-readable form of `expertsmith route --json`; `also` is there only when it says something."""
+        found: dict[str, Any] = {
             "expert": self.expert,
             "confidence": round(self.confidence, 4),
             "scores": {name: round(score, 4) for name, score in self.scores.items()},
             "abstained": self.abstained,
             "strategy": self.strategy,
         }
+        return found | ({"also": list(self.also)} if self.also else {})
 
 
-def decide(scores: Mapping[str, float], threshold: float, strategy: str) -> Route:
+def decide(scores: Scores, threshold: float, strategy: str) -> Route:
     """The best expert, or the general model when it wins or when the best score stays under the threshold."""
     best = max(scores, key=lambda name: scores[name])
     abstained = best == GENERAL or scores[best] < threshold
@@ -46,7 +67,7 @@ def routing_text(messages: Sequence[Message]) -> str:
 
 
 class Strategy(Protocol):
-    """Scores requests over the expert names: one dict of probabilities per text."""
+    """Scores requests over the expert names: one dict of probabilities per text. Called from several threads."""
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Probabilities over the names of the experts and `general`, one dict per text."""
@@ -54,22 +75,53 @@ class Strategy(Protocol):
 
 
 class Router:
-    """Picks an expert for a request: `Router.load(home)("my question")`."""
+    """Picks an expert for a request: `Router.load(home)("my question")`.
 
-    def __init__(self, strategy: Strategy, name: str, threshold: float) -> None:
+    `priors` are the shares of the labels among the training requests; a conversation is weighed against them.
+    `sources` are the models that the strategies of the home read with.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        name: str,
+        threshold: float,
+        priors: Scores | None = None,
+        sources: Sources | None = None,
+    ) -> None:
         self.strategy, self.name, self.threshold = strategy, name, threshold
+        self.priors, self.sources = priors or {}, sources
 
     @classmethod
     def load(cls, home: str | Path = ".expertsmith", strategy: str | None = None) -> Router:
-        """The router over the experts built in a home folder."""
+        """The router over the experts built in a home folder; without a strategy, the one that won on dev."""
         from router.fit import load_router
 
         return load_router(Path(home), strategy)
 
-    def __call__(self, text: str) -> Route:
-        """Route one request."""
-        return self.batch([text])[0]
+    def __call__(self, request: Request) -> Route:
+        """Route one request: a text, or the messages of a conversation."""
+        return self.batch([request])[0]
 
-    def batch(self, texts: Sequence[str]) -> list[Route]:
-        """Route several requests."""
-        return [decide(scores, self.threshold, self.name) for scores in self.strategy(list(texts))]
+    def batch(self, requests: Sequence[Request]) -> list[Route]:
+        """Route several requests; all their turns are scored together."""
+        conversations = [turns(request) for request in requests]
+        scores = iter(self.scored([turn for conversation in conversations for turn in conversation]))
+        beliefs = [belief([next(scores) for _ in conversation], self.priors) for conversation in conversations]
+        routes = [decide(found or {GENERAL: 1.0}, self.threshold, self.name) for found in beliefs]
+        return [self.with_second(route, said) for route, said in zip(routes, conversations, strict=True)]
+
+    async def asynchronous(self, request: Request) -> Route:
+        """Route one request in a worker thread, for callers inside an event loop."""
+        return await asyncio.to_thread(self, request)
+
+    def scored(self, texts: Sequence[str]) -> list[dict[str, float]]:
+        """The strategy's probabilities; it is not asked about nothing."""
+        return self.strategy(list(texts)) if texts else []
+
+    def with_second(self, route: Route, conversation: Sequence[str]) -> Route:
+        """The route with a second expert, if parts of the last turn are clearly for different domains."""
+        split = parts(conversation[-1]) if conversation and len(route.scores) > 2 else []
+        if len(split) < 2:
+            return route
+        return second_expert([decide(scores, self.threshold, self.name) for scores in self.scored(split)], route)

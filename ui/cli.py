@@ -129,7 +129,8 @@ def add_judging(verbs: Any) -> None:
         help="e.g. bertscore.idf=true",
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
-    bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation or references")
+    bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation, references or router")
+    bench.add_argument("--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label} to measure on")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
     compare = verb(
         verbs,
@@ -200,7 +201,7 @@ def add_using(verbs: Any) -> None:
     ask = verb(verbs, "ask", commands.ask, "Route a request, then answer it.", 'expertsmith ask "Mom will not bathe"')
     for made in (route, ask):
         made.add_argument("text", metavar="TEXT")
-        made.add_argument("--strategy", help="few_shot or fixed")
+        made.add_argument("--strategy", help="few_shot, nearest, blend or fixed (what won on dev)")
     ask.add_argument("--expert", default="auto", help="an expert's name (auto)")
     ask.add_argument("--max-tokens", type=int, default=200)
     for name, handler, port in (("serve", commands.serve, 8000), ("chat", commands.chat, 7860)):
@@ -208,7 +209,7 @@ def add_using(verbs: Any) -> None:
         made = verb(verbs, name, handler, about, f"expertsmith {name} --port {port}")
         made.add_argument("--host", default="127.0.0.1")
         made.add_argument("--port", type=int, default=port)
-        made.add_argument("--strategy", help="few_shot or fixed")
+        made.add_argument("--strategy", help="few_shot, nearest, blend or fixed (what won on dev)")
         if name == "serve":
             made.add_argument("--api-key-env", help="environment variable that holds the key clients must send")
 

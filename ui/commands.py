@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, Domain, shipped_names
-from domains.errors import UserError
+from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
+BENCHES = ("experts.benches", "router.benches")
 TOO_MANY_FAILED = 3
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
 
@@ -79,7 +81,7 @@ def build(options: Options) -> int:
         return dry_run(options, builds)
     side_by_side([partial(build_alone, options, name) for name in options.domains], options.jobs)
     records = [record for each in builds for record in run_build(each, say)]
-    router = fit_router(options.home)
+    router = fit_router(options.home, recipe)
     done = {"stages": records, "router": router}
     seconds = sum(record["seconds"] for record in records if not record["reused"])
     emit(options, done, [f"Built {len(records)} stages ({seconds:.0f} s of work) in {options.home}."])
@@ -108,16 +110,18 @@ def dry_run(options: Options, builds: Sequence[Any]) -> int:
     return 0
 
 
-def fit_router(home: Path) -> dict[str, Any]:
+def fit_router(home: Path, recipe: Any) -> dict[str, Any]:
     """Fit the router unless it fits already."""
+    from router.calibration import Abstention
     from router.engine import Engine
     from router.fit import domain_names, fit_router, is_fitted
 
     engine = Engine(home)
-    if not domain_names(engine) or is_fitted(home, engine):
+    abstention = Abstention(recipe.router.abstention, recipe.router.target)
+    if not domain_names(engine) or is_fitted(home, engine, abstention):
         return {}
     say("Fitting the router on the training requests.")
-    return fit_router(home, engine)
+    return fit_router(home, engine, abstention)
 
 
 def validate(options: Options) -> int:
@@ -158,7 +162,7 @@ def evaluate(options: Options) -> int:
     arm_names(names(options.experts))
     for name in options.domains:
         check_built(Build(Domain.load(name), recipe, options.home))
-    fit_router(options.home)
+    fit_router(options.home, recipe)
     endpoint_arms(options)
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
@@ -294,11 +298,23 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    from domains.plugins import load_plugin
-
-    found = load_plugin("experts.benches", options.name, "bench").run(options.quick, options.home)
+    given = {"data": options.data} if options.data else {}
+    measure = find_bench(options.name).run
+    if given and "data" not in signature(measure).parameters:
+        raise UserError(f"The bench '{options.name}' takes no --data. Leave it out, or use 'bench router'.")
+    found = measure(options.quick, options.home, **given)
     emit(options, found, [json.dumps(row) for row in found["rows"]])
     return 0
+
+
+def find_bench(name: str) -> Any:
+    """A bench's file, from whichever package has it."""
+    from domains.plugins import load_plugin, plugin_names
+
+    packages = {found: package for package in BENCHES for found in plugin_names(package)}
+    if name not in packages:
+        raise unknown_name("bench", name, packages)
+    return load_plugin(packages[name], name, "bench")
 
 
 def request_text(options: Options) -> str:

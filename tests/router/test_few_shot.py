@@ -6,10 +6,13 @@ from sklearn.linear_model import LogisticRegression
 
 from domains.domain import Domain
 from domains.example import Utterance
-from router.fit import best_threshold, f1_at, reading_expert
+from router.fit import reading_expert
+from router.material import Given
+from router.reader import ExpertReader
 from router.strategies import few_shot
-from router.strategies.few_shot import MAX_REQUEST_TOKENS, SHOTS_PER_LABEL, Strategy, choose_shots, expand, fit
+from router.strategies.few_shot import CONTENT_FREE, MAX_REQUEST_TOKENS, SHOTS_PER_LABEL, choose_shots, expand, fit_on
 from tests.experts.test_logprobs import alone
+from tests.fakes_router import WordEncoder
 
 LABELS = ("toy/conversation", "toy/structured", "general")
 
@@ -21,12 +24,17 @@ def rows(built):
 
 
 @pytest.fixture(scope="module")
-def fitted(engine, rows):
-    return fit(engine, rows, reading_expert(engine))
+def reader(engine):
+    return ExpertReader(engine, reading_expert(engine.experts))
+
+
+@pytest.fixture(scope="module")
+def fitted(reader, rows):
+    return fit_on(reader, rows, LABELS)
 
 
 def test_the_structured_expert_reads(engine, fitted):
-    assert reading_expert(engine) == fitted.reader == "toy/structured"
+    assert reading_expert(engine.experts) == fitted.reader.expert == "toy/structured"
     assert fitted.labels == LABELS
 
 
@@ -47,7 +55,7 @@ def test_raw_scores_are_the_label_logprobs_of_the_whole_prompt(engine, fitted):
     texts = ["Sort the kettle", "Sing"]
     found = fitted.raw_scores(texts)
     assert found.shape == (2, 3)
-    with engine.using(fitted.reader) as model:
+    with fitted.reader.using() as model:
         for text, row in zip(texts, found, strict=True):
             prompt = [*fitted.prefix(), *fitted.suffix(text)]
             expected = [alone(model, prompt, encode(few_shot.label_text(n) + "\n")) for n in LABELS]
@@ -67,7 +75,7 @@ def test_the_map_is_the_logistic_regression_on_standardised_scores(engine, rows,
     rest = [row for row in rows if row.text not in used]
     scores = fitted.raw_scores([row.text for row in rest])
     standard = (scores - scores.mean(axis=0)) / (scores.std(axis=0) + 1e-6)
-    model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000)
+    model = LogisticRegression(C=1.0, max_iter=2000)
     model.fit(standard, [LABELS.index(row.label) for row in rest])
     found = np.array([list(p.values()) for p in fitted([row.text for row in rest])])
     assert found == pytest.approx(model.predict_proba(standard), abs=1e-6)
@@ -109,28 +117,41 @@ def test_labels_in_the_prompt():
     assert texts == [" toy question", " toy task", " other"]
 
 
-def test_saved_and_read_back(engine, fitted):
-    again = few_shot.from_dict(engine, few_shot.as_dict(fitted))
-    assert again.digest() == fitted.digest()
+def test_saved_and_read_back(reader, fitted):
+    sources, values = Given(WordEncoder(), reader), few_shot.as_dict(fitted)
+    again = few_shot.from_dict(values, LABELS, sources, {})
+    assert few_shot.digests(few_shot.as_dict(again), sources) == few_shot.digests(values, sources)
     assert again(["Classify kettle"])[0] == pytest.approx(fitted(["Classify kettle"])[0])
 
 
-def test_the_digest_is_bound_to_the_shots_and_the_reader(engine, fitted):
-    size = len(LABELS)
-    for reader, shots in [("general", fitted.shots), (fitted.reader, fitted.shots[:-1])]:
-        other = Strategy(engine, reader, LABELS, shots, np.eye(size), np.zeros(size))
-        assert other.digest() != fitted.digest()
+def test_the_digests_are_bound_to_the_shots_and_the_reader(engine, reader, fitted):
+    values = few_shot.as_dict(fitted)
+    found = few_shot.digests(values, Given(WordEncoder(), reader))
+    other_reader = few_shot.digests(values, Given(WordEncoder(), ExpertReader(engine, "general")))
+    assert other_reader == {**found, "model": other_reader["model"]}
+    assert other_reader["model"] != found["model"]
+    other_shots = few_shot.digests(values | {"shots": values["shots"][:-1]}, Given(WordEncoder(), reader))
+    assert other_shots == {**found, "prompt": other_shots["prompt"]}
+    assert other_shots["prompt"] != found["prompt"]
 
 
-def test_threshold_by_hand():
-    """At 0: predictions a, a against a, general: F1 of a is 2/3, of general 0, so 1/3. From 0.35 on the second one is
-    left to the general model: 1. From 0.7 on both are: 1/3 again. The lowest of the best is 0.35."""
-    scored = [{"a": 0.65, "general": 0.35}, {"a": 0.31, "b": 0.29, "general": 0.3}]
-    labels, names = ["a", "general"], ["a", "general"]
-    assert f1_at(0.0, scored, labels, names) == pytest.approx(1 / 3, abs=1e-4)
-    assert f1_at(0.7, scored, labels, names) == pytest.approx(1 / 3, abs=1e-4)
-    assert best_threshold(scored, labels, names) == 0.35
-    assert best_threshold([], [], names) == 0.0
+def test_the_order_of_the_labels_changes_nothing(reader, rows, fitted):
+    """Contextual calibration and the map are the same for each label wherever it stands in the list."""
+    swapped = fit_on(reader, rows, LABELS[::-1])
+    assert swapped.prompt() == fitted.prompt()
+    for first, second in zip(fitted(["Classify kettle", "Sing"]), swapped(["Classify kettle", "Sing"]), strict=True):
+        assert second == pytest.approx({name: first[name] for name in LABELS}, abs=0.02)
+
+
+def test_what_a_request_without_content_gets_is_taken_out(reader, rows, fitted):
+    """A constant added to one label's raw scores, the content-free ones included, changes no probability."""
+    raw = fitted.raw_scores([*CONTENT_FREE, *(row.text for row in rows[:20])])
+    shift = np.array([0.0, 5.0, -3.0])
+    targets = [LABELS.index(row.label) for row in rows[:20]]
+    plain = few_shot.fit_map(raw[3:], raw[:3].mean(axis=0), targets)
+    moved = few_shot.fit_map(raw[3:] + shift, raw[:3].mean(axis=0) + shift, targets)
+    expected = softmax(raw[3:] @ plain[0].T + plain[1])
+    assert softmax((raw[3:] + shift) @ moved[0].T + moved[1]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_no_texts_no_scores(fitted):

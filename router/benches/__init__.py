@@ -1,0 +1,1 @@
+"""Measurements of routing, each a file with `run` and a command: `expertsmith bench NAME`."""
