@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands
+from ui import commands, operations
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -65,7 +65,7 @@ def add_building(verbs: Any) -> None:
         "expertsmith validate mortgage",
     )
     check.add_argument("target", metavar="DOMAIN_OR_FILE")
-    verb(verbs, "doctor", commands.doctor, "Versions, device, security floor, models.", "expertsmith doctor")
+    verb(verbs, "doctor", operations.doctor, "Versions, device, security floor, models.", "expertsmith doctor")
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def add_using(verbs: Any) -> None:
         made.add_argument("--strategy", help="few_shot or fixed")
     ask.add_argument("--expert", default="auto", help="an expert's name (auto)")
     ask.add_argument("--max-tokens", type=int, default=200)
-    for name, handler, port in (("serve", commands.serve, 8000), ("chat", commands.chat, 7860)):
+    for name, handler, port in (("serve", operations.serve, 8000), ("chat", commands.chat, 7860)):
         about = "OpenAI-compatible service." if name == "serve" else "Chat page in the browser."
         made = verb(verbs, name, handler, about, f"expertsmith {name} --port {port}")
         made.add_argument("--host", default="127.0.0.1")
