@@ -26,6 +26,10 @@ from router.adapters import share
 from router.fair import FairLock
 
 MAX_CONTEXT = 4096
+TOOLS_TEXT = (  # for chat templates that have no place for tools
+    "You may call functions. To call one, answer with <tool_call>{\"name\": NAME, \"arguments\": {...}}</tool_call>. "
+    "The functions: "
+)
 
 
 def servable(home: Path) -> dict[str, Expert]:
@@ -92,7 +96,10 @@ class Engine:
 
     def encode(self, messages: Sequence[Message], tools: str | None = None) -> list[int]:
         """Prompt tokens; a conversation that is too long is refused. `tools` are function declarations as JSON."""
-        ids = prompt_ids(self.tokenizer, messages, json.loads(tools) if tools else None)
+        declared = json.loads(tools) if tools else None
+        if declared and "tools" not in self.tokenizer.chat_template:
+            messages, declared = [Message("system", f"{TOOLS_TEXT}{tools}"), *messages], None
+        ids = prompt_ids(self.tokenizer, messages, declared)
         if len(ids) > MAX_CONTEXT:
             raise UserError(f"The conversation has {len(ids)} tokens; at most {MAX_CONTEXT} fit. Start a new one.")
         return ids

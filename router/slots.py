@@ -21,7 +21,7 @@ from router.engine import Engine
 
 CHUNK_TOKENS = 256  # a prompt is read in pieces of this size: how long the others wait between two of their tokens
 FIRST_WIDTH = 512
-LEAST_ROWS = 2  # one row alone takes another matrix kernel, which rounds differently
+WIDTH_STEP = 64  # attention is computed over a multiple of it: on a CPU an answer then has the same bits in any company
 
 
 @dataclass(eq=False)
@@ -132,7 +132,7 @@ class SlotBatch:
     def reset(self) -> None:
         """An empty cache of the first size."""
         self.places = []
-        self.plan = Plan(max(self.max_rows, LEAST_ROWS))
+        self.plan = Plan(self.max_rows)
         num_layers = self.engine.model.config.num_hidden_layers
         self.layers = [SlotLayer(self.plan) for _ in range(num_layers)]
         self.cache = Cache(layers=list(self.layers))
@@ -180,14 +180,14 @@ class SlotBatch:
         it lands where their next token will be written over it."""
         if not places:
             return []
-        size = row_bucket(max(place.slot for place in places) + 1, self.plan.num_slots)
+        size = max(place.slot for place in places) + 1
         tokens, positions = torch.zeros(size, dtype=torch.long), torch.zeros(size, dtype=torch.long)
         experts: list[str | None] = [None] * size
         for place in self.places[:size]:
             tokens[place.slot], positions[place.slot] = place.token, place.length
         for place in places:
             experts[place.slot] = place.expert
-        used = int(positions.max()) + 1
+        used = -(-(int(positions.max()) + 1) // WIDTH_STEP) * WIDTH_STEP
         mask = (torch.arange(used) <= positions.view(-1, 1)).view(size, 1, 1, used)
         with self.engine.mixing(experts) as model:
             self.plan.positions_M, self.plan.used = positions.to(model.device), used
@@ -221,10 +221,3 @@ class SlotBatch:
         logits: Tensor = model.get_output_embeddings()(output.last_hidden_state[:, -1])
         return logits
 
-
-def row_bucket(num_rows: int, num_slots: int) -> int:
-    """The rows that are computed for this many answers: a power of two, so that few different kernels are used."""
-    size = LEAST_ROWS
-    while size < num_rows:
-        size *= 2
-    return min(size, num_slots)
