@@ -27,7 +27,7 @@ from router.fair import FairLock
 
 MAX_CONTEXT = 4096
 TOOLS_TEXT = (  # for chat templates that have no place for tools
-    "You may call functions. To call one, answer with <tool_call>{\"name\": NAME, \"arguments\": {...}}</tool_call>. "
+    'You may call functions. To call one, answer with <tool_call>{"name": NAME, "arguments": {...}}</tool_call>. '
     "The functions: "
 )
 

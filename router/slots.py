@@ -220,4 +220,3 @@ class SlotBatch:
         )
         logits: Tensor = model.get_output_embeddings()(output.last_hidden_state[:, -1])
         return logits
-

@@ -71,7 +71,8 @@ def create_app(
         ("/v1/chat/completions", "POST", service.chat),
     ):
         app.add_api_route(path, handler, methods=[method], response_model=None)
-    for kind in (RequestError, *REFUSALS, Exception):
+    kinds: tuple[type[Exception], ...] = (RequestError, *REFUSALS, Exception)
+    for kind in kinds:
         app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(ClientGone, nobody_there)
     app.add_middleware(Guard, keys=tuple((api_key or "").split()), bounds=service.bounds, metrics=metrics)
@@ -112,7 +113,7 @@ class Service:
 
     async def ready(self) -> Response:
         """GET /ready."""
-        if self.assistant.is_ready():
+        if await self.call(self.assistant.is_ready):
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, 503, {"Retry-After": "5"})
 
