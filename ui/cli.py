@@ -140,7 +140,30 @@ def add_using(verbs: Any) -> None:
         made.add_argument("--port", type=int, default=port)
         made.add_argument("--strategy", help="few_shot or fixed")
         if name == "serve":
-            made.add_argument("--api-key-env", help="environment variable that holds the key clients must send")
+            add_serving(made)
+    export = verb(
+        verbs,
+        "export",
+        operations.export,
+        "An expert as one model, for other software.",
+        "expertsmith export mortgage/conversation --format gguf --out exported",
+    )
+    export.add_argument("expert", metavar="EXPERT")
+    export.add_argument("--format", default="safetensors", help="safetensors or gguf (safetensors)")
+    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 (bf16; gguf: f16)")
+    export.add_argument("--out", type=Path, required=True, help="a new folder")
+
+
+def add_serving(made: argparse.ArgumentParser) -> None:
+    """Options of the service."""
+    made.add_argument("--api-key-env", help="environment variable with the key, or several, that clients must send")
+    made.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server that generates (this process)")
+    made.add_argument("--backend-key-env", help="environment variable with the back-end's key")
+    made.add_argument("--request-seconds", type=float, default=120.0, help="longest time of an answer (120)")
+    made.add_argument(
+        "--drain-seconds", type=float, default=30.0, help="time to finish accepted requests at the end (30)"
+    )
+    made.add_argument("--log-prompts", action="store_true", help="write what is asked to the log")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
