@@ -64,15 +64,24 @@ class SharedLinear(nn.Module):
         return result
 
 
-def share(model: nn.Module, adapters: Mapping[str, Mapping[str, LowRank]]) -> Choice:
-    """Put adapters into a model, in place; returns the switch that says which of them are in use."""
-    choice = Choice()
+def share(model: nn.Module, adapters: Mapping[str, Mapping[str, LowRank]], choice: Choice | None = None) -> Choice:
+    """Put adapters into a model, in place; returns the switch that says which of them are in use. With the switch of an
+    earlier call, adapters are added to those."""
+    choice = choice or Choice()
     for module_name in sorted({name for updates in adapters.values() for name in updates}):
-        parent_name, _, attribute = module_name.rpartition(".")
-        parent = model.get_submodule(parent_name)
-        shared = SharedLinear(getattr(parent, attribute), choice)
+        shared = shared_module(model, module_name, choice)
         for name, updates in adapters.items():
             if module_name in updates:
                 shared.add(name, updates[module_name])
-        setattr(parent, attribute, shared)
     return choice
+
+
+def shared_module(model: nn.Module, module_name: str, choice: Choice) -> SharedLinear:
+    """A linear layer of a model as one that adapters share."""
+    parent_name, _, attribute = module_name.rpartition(".")
+    parent = model.get_submodule(parent_name)
+    found = getattr(parent, attribute)
+    if not isinstance(found, SharedLinear):
+        found = SharedLinear(found, choice)
+        setattr(parent, attribute, found)
+    return found
