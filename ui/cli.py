@@ -65,7 +65,12 @@ def add_building(verbs: Any) -> None:
         "expertsmith validate mortgage",
     )
     check.add_argument("target", metavar="DOMAIN_OR_FILE")
-    verb(verbs, "doctor", operations.doctor, "Versions, device, security floor, models.", "expertsmith doctor")
+    about = "Versions, security floor, device, models; the experts the same in training, service and export."
+    doctor = verb(verbs, "doctor", operations.doctor, about, "expertsmith doctor --json")
+    doctor.add_argument(
+        "--endpoint", metavar="URL", help="compare with the experts at this OpenAI-compatible server too"
+    )
+    doctor.add_argument("--endpoint-key-env", help="environment variable with its key")
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from domains.domain import Domain, shipped_names
-from domains.errors import UserError
+from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
+BENCHES = ("experts.benches", "ui.benches")
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit")
 
 
@@ -238,11 +239,19 @@ def compare(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    from domains.plugins import load_plugin
-
-    found = load_plugin("experts.benches", options.name, "bench").run(options.quick, options.home)
+    found = find_bench(options.name).run(options.quick, options.home)
     emit(options, found, [json.dumps(row) for row in found["rows"]])
     return 0
+
+
+def find_bench(name: str) -> Any:
+    """A bench's file, from whichever package has it."""
+    from domains.plugins import load_plugin, plugin_names
+
+    packages = {found: package for package in BENCHES for found in plugin_names(package)}
+    if name not in packages:
+        raise unknown_name("bench", name, packages)
+    return load_plugin(packages[name], name, "bench")
 
 
 def request_text(options: Options) -> str:

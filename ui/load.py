@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,15 @@ NONSENSE = (b"{", b"[]", b'{"model": 5}', b'{"model": "auto", "messages": []}', 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many clients ask for how long; each answer has at most `max_tokens`."""
+    """How many clients ask for how long; each answer has at most `max_tokens`.
+    `kinds` are the weights of the ways to ask."""
 
     seconds: float = 20.0
     clients: int = 16
     max_tokens: int = 48
     seed: int = 0
     key: str | None = None
+    kinds: Mapping[str, int] = field(default_factory=lambda: KINDS)
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Client:
             "malformed": self.malformed,
         }
         while time.monotonic() < deadline:
-            (kind,) = self.chance.choices(list(KINDS), list(KINDS.values()))
+            (kind,) = self.chance.choices(list(self.plan.kinds), list(self.plan.kinds.values()))
             try:
                 outcome = await asks[kind]()
             except httpx.TransportError:

@@ -68,10 +68,12 @@ def export(options: Options) -> int:
 
 
 def doctor(options: Options) -> int:
-    """Versions against the security floor, the device, the embedded models, the experts."""
+    """Versions against the security floor, the device, the embedded models, and whether the experts are the same
+    everywhere."""
     from ui.doctor import diagnose
 
-    findings = diagnose(options.home)
+    key = os.environ.get(options.endpoint_key_env) if options.endpoint_key_env else None
+    findings = diagnose(options.home, options.endpoint, key)
     data = [vars(finding) for finding in findings]
     emit(options, data, [f"{'ok  ' if f.ok else 'FAIL'} {f.name}: {f.detail}" for f in findings])
     return 0 if all(f.ok for f in findings) else 1

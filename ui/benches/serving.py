@@ -1,9 +1,9 @@
 """The service under load and faults, as a process of its own over the experts of a home folder, on loopback.
 
-Rows: `load` (mixed clients, several numbers of them), `soak` (the same for longer; memory), `restart` (killed in
-the middle, started again), `shutdown` (terminated in the middle: every accepted request ends or is told), `memory` (what
-each adapter adds to one base), `step` (a decoding step of eight answers of all experts: mixed as we do it, one forward
-pass per expert, and by PEFT's `adapter_names`). Run: `expertsmith bench serving --json`.
+Rows: `load` (mixed clients, several numbers of them), `soak` (the same for longer; memory), `restart` (killed in the
+middle, started again), `shutdown` (ended in the middle: every accepted request ends or is told), `memory` (what each
+adapter adds to one base), `step` (a token for eight answers of all experts: mixed as we do it, one pass per expert,
+and by PEFT's `adapter_names`). Run: `expertsmith bench serving --json`.
 """
 
 from __future__ import annotations
