@@ -110,10 +110,10 @@ def terminated(home: Path, plan: Plan) -> Row:
 
 
 @contextmanager
-def service(home: Path, port: int | None = None) -> Iterator[Process]:
-    """The service as a process, ready."""
+def service(home: Path, port: int | None = None, *options: str) -> Iterator[Process]:
+    """The service as a process, ready; `options` are those of `expertsmith serve`."""
     port = port or free_port()
-    command = [sys.executable, "-m", "ui.cli", "serve", "--home", str(home), "--port", str(port)]
+    command = [sys.executable, "-m", "ui.cli", "serve", "--home", str(home), "--port", str(port), *options]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     )
