@@ -30,15 +30,17 @@ class Tokenizer(Protocol):
         ...
 
 
-def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
-    """The prompt as text, ending where the assistant's answer begins."""
+def render_prompt(tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> str:
+    """The prompt as text, ending where the assistant's answer begins. `tools` are function declarations, for templates
+    that show them to the model."""
     turns = [message.as_dict() for message in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    options = {"tools": list(tools)} if tools else {}
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options))
 
 
-def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
+def prompt_ids(tokenizer: Tokenizer, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> list[int]:
     """Token ids of a rendered prompt."""
-    return list(tokenizer.encode(render_prompt(tokenizer, messages), add_special_tokens=False))
+    return list(tokenizer.encode(render_prompt(tokenizer, messages, tools), add_special_tokens=False))
 
 
 def completion_ids(tokenizer: Tokenizer, text: str) -> list[int]:

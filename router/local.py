@@ -1,4 +1,4 @@
-"""The assistant over the experts of a home folder, in this process."""
+"""The assistant over the experts of a home folder: the router decides, a back-end answers."""
 
 from __future__ import annotations
 
@@ -6,47 +6,68 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from domains.domain import GENERAL
 from domains.errors import unknown_name
 from domains.example import Message
 from router.assistant import AUTO, Reply, Sampling
+from router.backends.backend import Backend
+from router.backends.in_process import InProcess
 from router.engine import Engine
 from router.fit import load_router
 from router.route import Route, Router
+from router.scheduler import Limits
 
 
 @dataclass(frozen=True)
 class LocalAssistant:
-    """Routes with the router, answers with the engine; both share one base model."""
+    """Routes with the router, answers with the back-end; by default both share one base model."""
 
-    engine: Engine
+    backend: Backend
     router: Router
 
     @classmethod
-    def load(cls, home: Path, strategy: str | None = None) -> LocalAssistant:
+    def load(cls, home: Path, strategy: str | None = None, limits: Limits | None = None) -> LocalAssistant:
         """Open a home folder."""
         engine = Engine(home)
-        return cls(engine, load_router(home, strategy, engine))
+        return cls(InProcess(engine, limits or Limits()), load_router(home, strategy, engine))
 
     @property
     def experts(self) -> tuple[str, ...]:
         """Names of the experts."""
-        return tuple(self.engine.experts)
+        return self.backend.experts
 
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
         """The router's choice, or the named expert with full confidence."""
         if expert == AUTO:
             return self.router(messages)
-        if expert not in self.engine.experts:
-            raise unknown_name("expert", expert, [*self.engine.experts, AUTO])
+        if expert not in self.experts:
+            raise unknown_name("expert", expert, [*self.experts, AUTO])
         return Route(expert, 1.0, {expert: 1.0}, False, "fixed")
 
-    def reply(self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None) -> Reply:
-        """Route, then start the answer."""
-        route = self.route(messages, expert)
-        self.engine.encode(messages)
-        return Reply(route, self.engine.stream(messages, route.expert, sampling or Sampling()))
+    def routes(self, conversations: Sequence[Sequence[Message]]) -> list[Route]:
+        """The router's choices."""
+        return self.router.batch(conversations)
 
-    def label_logprobs(self, messages: Sequence[Message], expert: str, top: int) -> dict[str, float]:
-        """Log-probabilities of the most likely first tokens; `auto` means the general model here."""
-        return self.engine.next_token_logprobs(messages, GENERAL if expert == AUTO else expert, top)
+    def reply(
+        self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None, client: str = ""
+    ) -> Reply:
+        """Route, then start the answer; a full queue refuses before the router works."""
+        sampling = sampling or Sampling()
+        self.backend.check_room(client, sampling.num_answers)
+        route = self.route(messages, expert)
+        return Reply(route, self.backend.start(messages, route.expert, sampling, client))
+
+    def rewards(self, messages: Sequence[Message], expert: str, answers: Sequence[str]) -> list[float]:
+        """How good the expert's own preference head finds answers."""
+        return self.backend.rewards(messages, expert, answers)
+
+    def gauges(self) -> dict[str, float]:
+        """The back-end's numbers."""
+        return self.backend.gauges()
+
+    def is_ready(self) -> bool:
+        """Whether the back-end would serve."""
+        return self.backend.is_ready()
+
+    def close(self, seconds: float) -> int:
+        """Close the back-end."""
+        return self.backend.close(seconds)

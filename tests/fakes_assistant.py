@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domains.domain import GENERAL
-from domains.errors import unknown_name
+from domains.errors import UserError, unknown_name
 from domains.example import Message, last_user_turn
-from router.assistant import AUTO, Piece, Reply, Sampling
+from router.assistant import AUTO, Piece, Reply, Sampling, TokenLogprob
 from router.route import Route, decide
 
 EXPERTS = (
@@ -39,7 +39,8 @@ class ScriptedAssistant:
     The best expert of a request with a keyword gets 0.84, the four others 0.04 each; without a keyword
     `mortgage/structured` gets 0.36 and the others 0.16 each, which is under the threshold: the router abstains.
     A question in `failures` raises that error instead of its third piece; one in `refusals` before its first.
-    `asked` keeps (messages, expert, sampling) of every call; `speaking` is held from the first piece to the last.
+    `asked` keeps (messages, expert, sampling) of every call and `clients` who called; while `busy` is set, every call
+    raises it; `speaking` is held from the first piece to the last.
     """
 
     delay_seconds: float = 0.0
@@ -48,37 +49,69 @@ class ScriptedAssistant:
     refusals: Mapping[str, Exception] = field(default_factory=dict)
     asked: list[tuple[tuple[Message, ...], str, Sampling | None]] = field(default_factory=list)
     speaking: threading.Lock = field(default_factory=threading.Lock)
+    busy: Exception | None = None
+    clients: list[str] = field(default_factory=list)
+    closed_within: list[float] = field(default_factory=list)
 
     @property
     def experts(self) -> tuple[str, ...]:
         return EXPERTS
 
-    def reply(self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None) -> Reply:
+    def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
         if expert not in (AUTO, *EXPERTS):
             raise unknown_name("expert", expert, (AUTO, *EXPERTS))
-        self.asked.append((tuple(messages), expert, sampling))
         question = last_user_turn(tuple(messages))
-        route = scripted_route(question) if expert == AUTO else Route(expert, 1.0, {expert: 1.0})
-        return Reply(route, self.pieces(route, question, sampling or Sampling()))
+        return scripted_route(question) if expert == AUTO else Route(expert, 1.0, {expert: 1.0})
+
+    def routes(self, conversations: Sequence[Sequence[Message]]) -> list[Route]:
+        return [self.route(messages) for messages in conversations]
+
+    def reply(
+        self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None, client: str = ""
+    ) -> Reply:
+        if self.busy is not None:
+            raise self.busy
+        route = self.route(messages, expert)
+        self.asked.append((tuple(messages), expert, sampling))
+        self.clients.append(client)
+        return Reply(route, self.pieces(route, last_user_turn(tuple(messages)), sampling or Sampling()))
 
     def pieces(self, route: Route, question: str, sampling: Sampling) -> Iterator[Piece]:
-        words = [f"{route.expert} says:", *self.words]
-        spoken = words[: sampling.max_tokens]
+        """The answers one after the other; those after the first end with their number."""
         with self.speaking:
             if question in self.refusals:
                 raise self.refusals[question]
-            for number, word in enumerate(spoken):
-                if number == 2 and question in self.failures:
-                    raise self.failures[question]
-                time.sleep(self.delay_seconds)
-                yield Piece(word if number == 0 else f" {word}")
-            yield Piece("", "stop" if len(spoken) == len(words) else "length", 7, len(spoken))
+            for choice in range(sampling.num_answers):
+                words = [f"{route.expert} says:", *self.words, *([f"({choice})"] if choice else [])]
+                spoken = words[: sampling.max_tokens]
+                for number, word in enumerate(spoken):
+                    if number == 2 and question in self.failures:
+                        raise self.failures[question]
+                    time.sleep(self.delay_seconds)
+                    found = () if sampling.logprobs is None else (scripted_logprob(word, sampling.logprobs),)
+                    yield Piece(word if number == 0 else f" {word}", choice=choice, logprobs=found)
+                yield Piece("", "stop" if len(spoken) == len(words) else "length", 7, len(spoken), choice)
 
-    def label_logprobs(self, messages: Sequence[Message], expert: str, top: int) -> dict[str, float]:
-        self.asked.append((tuple(messages), expert, None))
-        scripted = {"B": -2.3, "A": -0.1, "C": float("-inf")}
-        best = sorted(scripted, key=lambda label: -scripted[label])[:top]
-        return {label: scripted[label] for label in scripted if label in best}
+    def rewards(self, messages: Sequence[Message], expert: str, answers: Sequence[str]) -> list[float]:
+        """The caregiving experts have a head: it likes late answers."""
+        if not expert.startswith("caregiving"):
+            raise UserError(f"Expert '{expert}' has no preference head.")
+        return [float(number) for number, _ in enumerate(answers)]
+
+    def gauges(self) -> dict[str, float]:
+        return {"running": float(self.speaking.locked())}
+
+    def is_ready(self) -> bool:
+        return self.busy is None
+
+    def close(self, seconds: float) -> int:
+        self.closed_within.append(seconds)
+        return 0
+
+
+def scripted_logprob(word: str, top: int) -> TokenLogprob:
+    """Every token has A -0.1, B -2.3 and C minus infinity at its place, and -0.1 itself."""
+    return TokenLogprob(word, -0.1, (("A", -0.1), ("B", -2.3), ("C", float("-inf")))[:top])
 
 
 def scripted_route(question: str) -> Route:

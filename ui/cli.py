@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands, judge_commands, report_commands
+from ui import commands, judge_commands, operations, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
@@ -67,7 +67,12 @@ def add_building(verbs: Any) -> None:
         "expertsmith validate mortgage",
     )
     check.add_argument("target", metavar="DOMAIN_OR_FILE")
-    verb(verbs, "doctor", commands.doctor, "Versions, device, security floor, models.", "expertsmith doctor")
+    about = "Versions, security floor, device, models; the experts the same in training, service and export."
+    doctor = verb(verbs, "doctor", operations.doctor, about, "expertsmith doctor --json")
+    doctor.add_argument(
+        "--endpoint", metavar="URL", help="compare with the experts at this OpenAI-compatible server too"
+    )
+    doctor.add_argument("--endpoint-key-env", help="environment variable with its key")
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:
@@ -204,14 +209,37 @@ def add_using(verbs: Any) -> None:
         made.add_argument("--strategy", help="few_shot, nearest, blend or fixed (what won on dev)")
     ask.add_argument("--expert", default="auto", help="an expert's name (auto)")
     ask.add_argument("--max-tokens", type=int, default=200)
-    for name, handler, port in (("serve", commands.serve, 8000), ("chat", commands.chat, 7860)):
+    for name, handler, port in (("serve", operations.serve, 8000), ("chat", commands.chat, 7860)):
         about = "OpenAI-compatible service." if name == "serve" else "Chat page in the browser."
         made = verb(verbs, name, handler, about, f"expertsmith {name} --port {port}")
         made.add_argument("--host", default="127.0.0.1")
         made.add_argument("--port", type=int, default=port)
         made.add_argument("--strategy", help="few_shot, nearest, blend or fixed (what won on dev)")
         if name == "serve":
-            made.add_argument("--api-key-env", help="environment variable that holds the key clients must send")
+            add_serving(made)
+    export = verb(
+        verbs,
+        "export",
+        operations.export,
+        "An expert as one model, for other software.",
+        "expertsmith export mortgage/conversation --format gguf --out exported",
+    )
+    export.add_argument("expert", metavar="EXPERT")
+    export.add_argument("--format", default="safetensors", help="safetensors or gguf (safetensors)")
+    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 (bf16; gguf: f16)")
+    export.add_argument("--out", type=Path, required=True, help="a new folder")
+
+
+def add_serving(made: argparse.ArgumentParser) -> None:
+    """Options of the service."""
+    made.add_argument("--api-key-env", help="environment variable with the key, or several, that clients must send")
+    made.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server that generates (this process)")
+    made.add_argument("--backend-key-env", help="environment variable with the back-end's key")
+    made.add_argument("--request-seconds", type=float, default=120.0, help="longest time of an answer (120)")
+    made.add_argument(
+        "--drain-seconds", type=float, default=30.0, help="time to finish accepted requests at the end (30)"
+    )
+    made.add_argument("--log-prompts", action="store_true", help="write what is asked to the log")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

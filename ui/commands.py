@@ -20,7 +20,7 @@ from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
-BENCHES = ("experts.benches", "router.benches")
+BENCHES = ("experts.benches", "router.benches", "ui.benches")
 TOO_MANY_FAILED = 3
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
 
@@ -141,16 +141,6 @@ def validate(options: Options) -> int:
     lines.append("All rows are good." if result.ok else f"{len(result.problems)} bad rows.")
     emit(options, data, lines)
     return 0 if result.ok else 1
-
-
-def doctor(options: Options) -> int:
-    """Versions against the security floor, the device, the embedded models, the experts."""
-    from ui.doctor import diagnose
-
-    findings = diagnose(options.home)
-    data = [vars(finding) for finding in findings]
-    emit(options, data, [f"{'ok  ' if f.ok else 'FAIL'} {f.name}: {f.detail}" for f in findings])
-    return 0 if all(f.ok for f in findings) else 1
 
 
 def evaluate(options: Options) -> int:
@@ -354,24 +344,6 @@ def ask(options: Options) -> int:
 def notices() -> dict[str, str]:
     """The notices of the shipped domains."""
     return {name: notice for name in shipped_names() if (notice := Domain.load(name).notice)}
-
-
-def serve(options: Options) -> int:
-    """The OpenAI-compatible service."""
-    from router.local import LocalAssistant
-    from ui.service import check_bind
-    from ui.service import serve as run
-
-    key = os.environ.get(options.api_key_env) if options.api_key_env else None
-    if options.api_key_env and not key:
-        raise UserError(
-            f"The environment variable {options.api_key_env} is not set. Set it to the key, or leave the option out."
-        )
-    check_bind(options.host, key)
-    assistant = LocalAssistant.load(options.home, options.strategy)
-    say(f"Serving {', '.join(assistant.experts)} on http://{options.host}:{options.port}/v1")
-    run(assistant, options.host, options.port, key, notices())
-    return 0
 
 
 def chat(options: Options) -> int:

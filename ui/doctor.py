@@ -1,4 +1,5 @@
-"""Is this machine fit to use: versions against the security floor, device, embedded models, built experts."""
+"""Is this machine fit to use: versions against the security floor, device, embedded models; and are the built experts
+the same in training, service and export (`ui/parity.py`)."""
 
 from __future__ import annotations
 
@@ -6,10 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from domains.errors import UserError
+
+if TYPE_CHECKING:
+    from router.engine import Engine
 
 # Known vulnerabilities are fixed from these versions on.
 SECURITY_FLOOR = {"transformers": "5.17", "torch": "2.11", "sentence-transformers": "6.0", "gradio": "6.20"}
@@ -24,9 +29,10 @@ class Finding:
     detail: str
 
 
-def diagnose(home: Path) -> list[Finding]:
-    """All checks."""
-    return [*package_findings(), device_finding(), *model_findings(), expert_finding(home)]
+def diagnose(home: Path, endpoint: str | None = None, key: str | None = None) -> list[Finding]:
+    """All checks; those of experts where a home has some."""
+    found = [*package_findings(), device_finding(), *model_findings(), expert_finding(home)]
+    return [*found, *served_findings(home, endpoint, key)]
 
 
 def package_findings() -> Iterator[Finding]:
@@ -72,3 +78,43 @@ def expert_finding(home: Path) -> Finding:
     return Finding(
         "experts", True, ", ".join(found) or f"none in '{home}' yet; run 'expertsmith build mortgage caregiving'"
     )
+
+
+def served_findings(home: Path, endpoint: str | None = None, key: str | None = None) -> Iterator[Finding]:
+    """Whether the experts are what they were when they were trained, wherever they run."""
+    from router.engine import Engine, servable
+
+    try:
+        servable(home)
+    except UserError as error:
+        yield Finding("parity", endpoint is None, f"not checked: {error}")
+        return
+    try:
+        engine = Engine(home)
+    except UserError as error:
+        yield Finding("parity", False, str(error))
+        return
+    yield Finding("template", True, f"{engine.experts['general'].template} in training and in service")
+    yield from canary(engine)
+    yield from parity(engine, endpoint, key)
+
+
+def canary(engine: Engine) -> Iterator[Finding]:
+    """Each adapter changes the output."""
+    from ui.parity import LEAST_EFFECT, effects
+
+    for name, change in effects(engine).items():
+        detail = f"changes log-probabilities by up to {change:.2f} nats"
+        idle = "changes nothing; it was not trained or not loaded. Build it again"
+        yield Finding(f"adapter {name}", change > LEAST_EFFECT, detail if change > LEAST_EFFECT else idle)
+
+
+def parity(engine: Engine, endpoint: str | None, key: str | None) -> Iterator[Finding]:
+    """One expert everywhere in this process, and every expert at another endpoint."""
+    from ui.parity import agreements, endpoint_agreements
+
+    name = next(name for name, expert in engine.experts.items() if expert.has_adapter)
+    found = [*agreements(engine, name), *(endpoint_agreements(engine, endpoint, key) if endpoint else ())]
+    for each in found:
+        needed = "all must be" if each.exact else "rounding may differ"
+        yield Finding(each.name, each.ok, f"{each.share:.0%} of the greedy tokens are equal ({needed})")

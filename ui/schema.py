@@ -1,45 +1,34 @@
-"""The OpenAI chat protocol as this service speaks it: bounded requests in, bodies out.
+"""The OpenAI chat protocol as this service reads it: bounded requests, checked once, here.
 
 Protocol: https://platform.openai.com/docs/api-reference/chat. Unknown request fields are ignored; a field that is known
-and bad is refused by name. The routing decision travels in the namespaced field `expertsmith`.
+and bad is refused by name. `best_of` is an extension: the answers that the expert's preference head finds best.
 """
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from domains.example import Message, Role
-from router.assistant import Piece, Sampling
-from router.route import Route
+from domains.example import Message
+from router.assistant import Sampling
+from ui.openai_errors import bad_field
+from ui.tool_calls import call_text, response_text
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
 MAX_CHARACTERS = 32_000
 MAX_TOKENS = 1024
 MAX_TOP_LOGPROBS = 20
-OUR_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+MAX_ANSWERS = 8
+MAX_TOOLS = 32
+MAX_SCHEMA_CHARACTERS = 16_000
+MAX_ROUTED = 64
 
-Body = dict[str, Any]
 Request = TypeVar("Request", bound="Bounded")
-
-
-class RequestError(Exception):
-    """A request that is refused: HTTP status, message, and the field it is about (`param`, where there is one)."""
-
-    def __init__(self, status: int, message: str, code: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.code, self.param = status, message, code, param
-
-    @property
-    def body(self) -> Body:
-        """The OpenAI error body."""
-        kinds = {401: "authentication_error", 429: "rate_limit_error", 500: "server_error"}
-        return error_body(self.message, kinds.get(self.status, "invalid_request_error"), self.code, self.param)
 
 
 class Bounded(BaseModel):
@@ -55,17 +44,49 @@ class TextPart(Bounded):
     text: str
 
 
+class CalledFunction(Bounded):
+    """A function that an earlier answer called; its arguments are JSON text."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    arguments: str = "{}"
+
+
+class ToolCall(Bounded):
+    """A call in an earlier answer."""
+
+    function: CalledFunction
+
+
 class Turn(Bounded):
     """One message of the request; `content` is a text or a list of text parts."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | tuple[TextPart, ...]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | tuple[TextPart, ...] | None = None
+    tool_calls: Annotated[tuple[ToolCall, ...], Field(max_length=MAX_TOOLS)] | None = None
+
+    @model_validator(mode="after")
+    def check_content(self) -> Self:
+        """Only an answer that calls functions may have no content."""
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise PydanticCustomError("content", "must be a text or a list of text parts")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The content as one text."""
+        parts = self.content or ""
+        return parts if isinstance(parts, str) else "".join(part.text for part in parts)
 
     @property
     def message(self) -> Message:
-        """The message in our own form; a developer message is a system message."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message(OUR_ROLES[self.role], text)
+        """The message in our own form: a developer message is a system message, and what a function returned is told by
+        the user."""
+        if self.role == "tool":
+            return Message("user", response_text(self.text))
+        if self.role == "assistant":
+            calls = [call_text(call.function.name, call.function.arguments) for call in self.tool_calls or ()]
+            return Message("assistant", "\n".join([*([self.text] if self.text else []), *calls]))
+        return Message("user" if self.role == "user" else "system", self.text)
 
 
 Turns = Annotated[tuple[Turn, ...], Field(min_length=1, max_length=MAX_MESSAGES)]
@@ -79,13 +100,57 @@ def as_tuple(value: Any) -> Any:
 
 
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
-Stops = Annotated[tuple[Stop, ...], Field(max_length=4), BeforeValidator(as_tuple)]
+Stops = Annotated[tuple[Stop, ...], Field(max_length=4), BeforeValidator(as_tuple, json_schema_input_type=Any)]
 
 
 class StreamOptions(Bounded):
     """`include_usage` adds a last chunk with the token counts."""
 
     include_usage: bool | None = None
+
+
+class NamedSchema(Bounded):
+    """A JSON schema with its name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    json_schema: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class ResponseFormat(Bounded):
+    """What the answer must look like."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NamedSchema | None = None
+
+    @model_validator(mode="after")
+    def check_schema(self) -> Self:
+        """A schema of bounded size exactly where it belongs."""
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise PydanticCustomError("json_schema", 'goes with type = "json_schema", and only with it')
+        if len(self.as_schema or "") > MAX_SCHEMA_CHARACTERS:
+            raise PydanticCustomError("json_schema", f"is longer than {MAX_SCHEMA_CHARACTERS:,} characters")
+        return self
+
+    @property
+    def as_schema(self) -> str | None:
+        """The schema as JSON text; any object for `json_object`, None for plain text."""
+        if self.json_schema is not None:
+            return json.dumps(self.json_schema.json_schema)
+        return json.dumps({"type": "object"}) if self.type == "json_object" else None
+
+
+class DeclaredFunction(Bounded):
+    """A function that may be called."""
+
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Tool(Bounded):
+    """A tool that may be used; only functions are known."""
+
+    type: Literal["function"]
+    function: DeclaredFunction
 
 
 class ChatRequest(Bounded):
@@ -97,25 +162,38 @@ class ChatRequest(Bounded):
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    n: Annotated[int, Field(ge=1, le=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_ANSWERS)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=MAX_ANSWERS)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Stops | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["auto", "none"] | None = None
 
     @model_validator(mode="after")
     def check_together(self) -> Self:
         """Rules over more than one field; the field to change is the error's type."""
         check_turns(self.messages)
-        if self.logprobs and self.token_limit != 1:
-            raise PydanticCustomError("logprobs", "is supported with max_tokens = 1 only")
-        if self.logprobs and self.stream:
-            raise PydanticCustomError("logprobs", "is not supported with stream = true")
         if self.top_logprobs is not None and not self.logprobs:
             raise PydanticCustomError("top_logprobs", "needs logprobs = true")
+        if len(self.declared_tools or "") > MAX_SCHEMA_CHARACTERS:
+            raise PydanticCustomError("tools", f"are longer than {MAX_SCHEMA_CHARACTERS:,} characters")
+        if self.best_of is not None:
+            self.check_best_of(self.best_of)
         return self
+
+    def check_best_of(self, best_of: int) -> None:
+        """What choosing among several answers needs."""
+        if best_of < (self.n or 1):
+            raise PydanticCustomError("best_of", "must be at least n")
+        if self.stream and best_of > 1:
+            raise PydanticCustomError("best_of", "is not supported with stream = true: the best is known at the end")
+        if self.temperature == 0 and best_of > 1:
+            raise PydanticCustomError("best_of", "needs a temperature above 0: greedy answers are all the same")
 
     @property
     def token_limit(self) -> int:
@@ -133,41 +211,61 @@ class ChatRequest(Bounded):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
+    def chooses(self) -> bool:
+        """Whether the expert's preference head chooses among answers."""
+        return (self.best_of or 1) > 1
+
+    @property
+    def declared_tools(self) -> str | None:
+        """The tools as JSON text, None where none may be called."""
+        if not self.tools or self.tool_choice == "none":
+            return None
+        return json.dumps([tool.model_dump() for tool in self.tools])
+
+    @property
     def sampling(self) -> Sampling:
-        """How to generate; what the request leaves open keeps our defaults (greedy)."""
+        """How to answer; what the request leaves open keeps our defaults (greedy, but sampled where one is chosen)."""
         default = Sampling()
+        temperature = 1.0 if self.chooses else default.temperature
         return Sampling(
             max_tokens=self.token_limit,
-            temperature=default.temperature if self.temperature is None else self.temperature,
+            temperature=temperature if self.temperature is None else self.temperature,
             top_p=default.top_p if self.top_p is None else self.top_p,
             seed=self.seed,
             stop=self.stop or (),
+            num_answers=max(self.n or 1, self.best_of or 1),
+            logprobs=self.top_logprobs or 0 if self.logprobs else None,
+            json_schema=self.response_format.as_schema if self.response_format else None,
+            tools=self.declared_tools,
         )
 
 
 class RouteRequest(Bounded):
-    """The body of POST /v1/route: either a text or messages."""
+    """The body of POST /v1/route: a text, several texts, or messages."""
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)] | None = None
+    texts: Annotated[tuple[str, ...], Field(min_length=1, max_length=MAX_ROUTED)] | None = None
     messages: Turns | None = None
 
     @model_validator(mode="after")
     def check_together(self) -> Self:
-        """Exactly one of the two, with something to read in it."""
-        if (self.text is None) == (self.messages is None):
-            raise PydanticCustomError("text", "or messages must be given, and only one of them")
+        """Exactly one of them, with something to read in it."""
+        if sum(value is not None for value in (self.text, self.texts, self.messages)) != 1:
+            raise PydanticCustomError("text", "or texts or messages must be given, and only one of them")
         if self.text is not None and not self.text.strip():
             raise PydanticCustomError("text", "is blank; write the request to route")
+        if self.texts is not None:
+            check_texts(self.texts)
         if self.messages is not None:
             check_turns(self.messages)
         return self
 
     @property
-    def conversation(self) -> tuple[Message, ...]:
-        """The request as messages."""
-        if self.messages is None:
-            return (Message("user", self.text or ""),)
-        return tuple(turn.message for turn in self.messages)
+    def conversations(self) -> list[tuple[Message, ...]]:
+        """The requests as messages."""
+        if self.messages is not None:
+            return [tuple(turn.message for turn in self.messages)]
+        return [(Message("user", text),) for text in self.texts or (self.text or "",)]
 
 
 def check_turns(turns: Sequence[Turn]) -> None:
@@ -182,6 +280,14 @@ def check_turns(turns: Sequence[Turn]) -> None:
         raise PydanticCustomError("messages", "need at least one user message with text")
 
 
+def check_texts(texts: Sequence[str]) -> None:
+    """Refuse texts that are too long together, or blank."""
+    if sum(len(text) for text in texts) > MAX_CHARACTERS:
+        raise PydanticCustomError("texts", f"hold more than {MAX_CHARACTERS:,} characters")
+    if not all(text.strip() for text in texts):
+        raise PydanticCustomError("texts", "hold a blank one; write the requests to route")
+
+
 def parse(form: type[Request], body: bytes) -> Request:
     """The request in a JSON body; a bad field is a RequestError that names it."""
     try:
@@ -191,80 +297,6 @@ def parse(form: type[Request], body: bytes) -> Request:
         raise bad_field(max(problems, key=lambda problem: len(problem["loc"]))) from None
 
 
-def bad_field(error: ErrorDetails) -> RequestError:
-    """The refusal for the first problem that pydantic found."""
-    if error["type"] == "json_invalid":
-        return RequestError(400, f"{error['msg']}. Send one JSON object.", "invalid_json")
-    if error["type"] == "model_type" and not error["loc"]:
-        return RequestError(400, "The body must be one JSON object.", "invalid_body")
-    if not error["loc"]:
-        return RequestError(400, f"{error['type']} {error['msg']}.", "invalid_value", error["type"])
-    param = field_name(error["loc"])
-    reason = error["msg"][0].lower() + error["msg"][1:].replace(" after validation", "")
-    reason = reason.replace("tuple", "list")
-    return RequestError(400, f"{param}: {reason}{given(error['input'])}.", "invalid_value", param)
-
-
-def given(value: object) -> str:
-    """What was given, where that is short enough to repeat."""
-    return f", not {value!r}" if isinstance(value, int | float | str) and len(repr(value)) <= 60 else ""
-
-
-def field_name(location: Sequence[int | str]) -> str:
-    """`messages[0].role` from pydantic's location; the arms of a union are not part of the name."""
-    names = [part for part in location if isinstance(part, int) or part.isidentifier()]
-    arms = {"str", "tuple"}
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names if part not in arms)
-    return text.removeprefix(".")
-
-
-def error_body(message: str, kind: str, code: str | None, param: str | None = None) -> Body:
-    """The OpenAI error body."""
-    return {"error": {"message": message, "type": kind, "code": code, "param": param}}
-
-
 def notice_for(expert: str, notices: Mapping[str, str]) -> str:
     """The notice of the domain that an expert belongs to (`mortgage` of `mortgage/structured`), empty without one."""
     return notices.get(expert.partition("/")[0], "")
-
-
-def route_body(route: Route, notice: str = "") -> Body:
-    """The namespaced field: the routing decision, with the domain's notice where there is one."""
-    return route.as_dict() | ({"notice": notice} if notice else {})
-
-
-def model_body(name: str, created: int) -> Body:
-    """One entry of the model list."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "expertsmith"}
-
-
-def usage_body(last: Piece) -> Body:
-    """Token counts, from the last piece of an answer."""
-    return {
-        "prompt_tokens": last.prompt_tokens,
-        "completion_tokens": last.completion_tokens,
-        "total_tokens": last.prompt_tokens + last.completion_tokens,
-    }
-
-
-def completion_body(head: Body, text: str, finish_reason: str, logprobs: Body | None = None) -> Body:
-    """A whole answer; `head` has id, created, model and expertsmith."""
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": logprobs}
-    return head | {"object": "chat.completion", "choices": [choice]}
-
-
-def chunk_body(head: Body, delta: Body, finish_reason: str | None = None) -> Body:
-    """A piece of a streamed answer."""
-    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return head | {"object": "chat.completion.chunk", "choices": [choice]}
-
-
-def logprobs_body(logprobs: Mapping[str, float], top: int) -> Body:
-    """The `logprobs` of an answer of one token, the most likely first; minus infinity becomes -9999."""
-    ranked = sorted(logprobs.items(), key=lambda item: -item[1])
-    entries = [
-        {"token": token, "logprob": value if math.isfinite(value) else -9999.0, "bytes": list(token.encode())}
-        for token, value in ranked
-    ]
-    return {"content": [entries[0] | {"top_logprobs": entries[:top]}], "refusal": None}

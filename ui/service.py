@@ -1,123 +1,125 @@
 """The OpenAI-compatible HTTP service over an Assistant: `expertsmith serve`.
 
-Binds to this machine by default; any other address needs an API key. Every route but /health asks for the key.
+Every route but /health asks for the key, if there is one. The routes are here; who is let in is in `ui/guard.py`, what
+requests and answers look like in `ui/schema.py` and `ui/bodies.py`, how the process starts and ends in `ui/server.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import ipaddress
-import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from urllib.parse import quote, urlsplit
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
-from domains.errors import UserError, unknown_name
-from router.assistant import AUTO, Assistant, Piece, Reply, Sampling
+from domains.errors import unknown_name
+from router.assistant import AUTO, Assistant, Piece, Reply
 from router.route import Route
-from ui.schema import (
-    MAX_BODY_BYTES,
+from ui.bodies import (
     Body,
-    ChatRequest,
-    RequestError,
-    RouteRequest,
     chunk_body,
+    collected,
     completion_body,
-    logprobs_body,
+    event,
     model_body,
-    notice_for,
-    parse,
     route_body,
+    route_headers,
+    route_list,
     usage_body,
 )
+from ui.guard import Bounds, Guard, is_loopback, read_body
+from ui.metrics import Metrics
+from ui.openai_errors import REFUSALS, RequestError, answer_error, log_bug, refusal
+from ui.openapi import document
+from ui.reading import ClientGone, end, read, while_connected
+from ui.schema import ChatRequest, RouteRequest, notice_for, parse
 
-MAX_IN_FLIGHT = 16
-BODY_SECONDS = 20
-CLOSING_SECONDS = 5
-OPEN_PATH = "/health"
+__all__ = ["Service", "create_app", "is_loopback"]
+
 ENDED = Piece("", "stop")
+CLIENT_GONE = 499
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address or name is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def check_bind(host: str, api_key: str | None) -> None:
-    """Refuse to serve other machines without a key."""
-    if api_key is not None and not api_key.strip():
-        raise UserError("The API key is blank. Give a key of at least one character, or none for this machine only.")
-    if api_key is None and not is_loopback(host):
-        raise UserError(
-            f"Serving on '{host}' lets other machines in, and there is no API key. Give an API key, "
-            "or serve on 127.0.0.1."
-        )
-
-
-def serve(
+def create_app(
     assistant: Assistant,
-    host: str = "127.0.0.1",
-    port: int = 8000,
     api_key: str | None = None,
     notices: Mapping[str, str] | None = None,
-) -> None:
-    """Serve until interrupted."""
-    check_bind(host, api_key)
-    app = create_app(assistant, api_key, notices)
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=CLOSING_SECONDS,
-    )
-
-
-def create_app(assistant: Assistant, api_key: str | None = None, notices: Mapping[str, str] | None = None) -> FastAPI:
-    """The application; `notices` are texts by domain name, returned with each answer of that domain's experts."""
+    bounds: Bounds | None = None,
+    log_prompts: bool = False,
+) -> FastAPI:
+    """The application; `notices` are texts by domain name, returned with each answer of that domain's experts.
+    `api_key` may hold several keys, separated by spaces: each is a client with its own place in the queue."""
     app = FastAPI(title="expertsmith", docs_url=None, redoc_url=None, openapi_url=None)
-    service = Service(assistant, notices or {})
-    app.add_api_route("/health", health, methods=["GET"], response_model=None)
-    app.add_api_route("/v1/models", service.models, methods=["GET"], response_model=None)
-    app.add_api_route("/v1/models/{name:path}", service.model, methods=["GET"], response_model=None)
-    app.add_api_route("/v1/route", service.route, methods=["POST"], response_model=None)
-    app.add_api_route("/v1/chat/completions", service.chat, methods=["POST"], response_model=None)
-    for kind in (RequestError, UserError, HTTPException, Exception):
+    metrics = Metrics(assistant.gauges)
+    service = Service(assistant, notices or {}, bounds or Bounds(), metrics, log_prompts)
+    for path, method, handler in (
+        ("/health", "GET", health),
+        ("/ready", "GET", service.ready),
+        ("/metrics", "GET", service.numbers),
+        ("/openapi.json", "GET", openapi),
+        ("/v1/models", "GET", service.models),
+        ("/v1/models/{name:path}", "GET", service.model),
+        ("/v1/route", "POST", service.route),
+        ("/v1/chat/completions", "POST", service.chat),
+    ):
+        app.add_api_route(path, handler, methods=[method], response_model=None)
+    kinds: tuple[type[Exception], ...] = (RequestError, *REFUSALS, Exception)
+    for kind in kinds:
         app.add_exception_handler(kind, answer_error)
-    app.add_middleware(Guard, api_key=api_key)
+    app.add_exception_handler(ClientGone, nobody_there)
+    app.add_middleware(Guard, keys=tuple((api_key or "").split()), bounds=service.bounds, metrics=metrics)
     return app
 
 
 async def health() -> Body:
-    """The service is up."""
+    """The process is up."""
     return {"status": "ok"}
+
+
+async def openapi() -> Body:
+    """What the service understands."""
+    return document()
+
+
+async def nobody_there(request: Request, error: Exception) -> Response:
+    """For a client that has left; nothing arrives."""
+    return Response(status_code=CLIENT_GONE)
 
 
 @dataclass(frozen=True)
 class Service:
-    """The routes. The assistant blocks, so it is called in worker threads."""
+    """The routes. The assistant blocks, so it is called in worker threads: answers are begun in one of `starters`, so
+    that routing does not compete with itself, and read in `readers`."""
 
     assistant: Assistant
     notices: Mapping[str, str]
+    bounds: Bounds
+    metrics: Metrics
+    log_prompts: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
+    starters: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "starter"))
+    readers: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readers", ThreadPoolExecutor(self.bounds.max_in_flight, "reader"))
+
+    async def ready(self) -> Response:
+        """GET /ready."""
+        if await self.call(self.assistant.is_ready):
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready"}, 503, {"Retry-After": "5"})
+
+    async def numbers(self) -> Response:
+        """GET /metrics."""
+        return PlainTextResponse(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
     async def models(self) -> Body:
         """GET /v1/models."""
@@ -128,72 +130,108 @@ class Service:
         return model_body(self.known(name), self.created)
 
     async def route(self, request: Request) -> Body:
-        """POST /v1/route."""
-        asked = parse(RouteRequest, await read_body(request))
-        reply = await run_in_threadpool(self.assistant.reply, asked.conversation, AUTO, Sampling(max_tokens=1))
-        await run_in_threadpool(drain, reply)
-        return reply.route.as_dict()
+        """POST /v1/route: nothing is generated."""
+        asked = parse(RouteRequest, await read_body(request, self.bounds))
+        routes = await self.call(self.assistant.routes, asked.conversations)
+        return routes[0].as_dict() if asked.texts is None else dict(route_list(routes))
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
-        asked = parse(ChatRequest, await read_body(request))
+        asked = parse(ChatRequest, await read_body(request, self.bounds))
         self.known(asked.model)
+        if self.log_prompts:
+            log.info("asked %s: %s", asked.model, [message.as_dict() for message in asked.conversation])
+        started = time.monotonic()
+        client = request.scope.get("client_name", "")
+        if asked.chooses:
+            return await while_connected(request, self.best(asked, client, started))
+        reply = await while_connected(request, self.start(asked, asked.model, client))
         if asked.stream:
-            return await self.streamed(asked)
-        return await run_in_threadpool(self.first_token if asked.logprobs else self.whole, asked)
+            return await self.streamed(asked, request, reply, started)
+        return await while_connected(request, self.whole(asked, reply, started))
 
-    def whole(self, asked: ChatRequest) -> Response:
-        """The answer in one body."""
-        reply = self.assistant.reply(asked.conversation, asked.model, asked.sampling)
-        pieces = drain(reply)
-        last = pieces[-1]
-        text = "".join(piece.text for piece in pieces)
-        body = completion_body(self.head(asked, reply.route), text, last.finish_reason or "stop")
-        return JSONResponse(body | {"usage": usage_body(last)}, headers=route_headers(reply.route))
+    async def start(self, asked: ChatRequest, model: str, client: str) -> Reply:
+        """Route and begin the answer."""
+        beginning = self.starters.submit(self.assistant.reply, asked.conversation, model, asked.sampling, client)
+        try:
+            reply = await asyncio.wrap_future(beginning)
+        except asyncio.CancelledError:
+            beginning.add_done_callback(end_unread)
+            raise
+        self.metrics.route(reply.route)
+        return reply
 
-    def first_token(self, asked: ChatRequest) -> Response:
-        """The most likely first token and its rivals: how a judge reads label probabilities. Tokens are not counted."""
-        route = Route(asked.model, 1.0, {asked.model: 1.0})
-        if asked.model == AUTO:
-            reply = self.assistant.reply(asked.conversation, AUTO, asked.sampling)
-            drain(reply)
-            route = reply.route
-        top = asked.top_logprobs or 0
-        logprobs = self.assistant.label_logprobs(asked.conversation, route.expert, max(top, 1))
-        details = logprobs_body(logprobs, top)
-        body = completion_body(self.head(asked, route), details["content"][0]["token"], "length", details)
-        return JSONResponse(body, headers=route_headers(route))
+    async def whole(self, asked: ChatRequest, reply: Reply, started: float) -> Response:
+        """The answers in one body."""
+        pieces = await self.gathered(reply, started)
+        body = completion_body(self.head(asked, reply.route), collected(pieces), bool(asked.declared_tools))
+        return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(reply.route))
 
-    async def streamed(self, asked: ChatRequest) -> Response:
+    async def best(self, asked: ChatRequest, client: str, started: float) -> Response:
+        """The answers that the expert's preference head finds best, with their rewards."""
+        route = await self.call(self.assistant.route, asked.conversation, asked.model)
+        await self.call(self.assistant.rewards, asked.conversation, route.expert, ())
+        reply = replace(await self.start(asked, route.expert, client), route=route)
+        pieces = await self.gathered(reply, started)
+        answers = collected(pieces)
+        texts = [answer.text for answer in answers]
+        rewards = await self.call(self.assistant.rewards, asked.conversation, route.expert, texts)
+        order = sorted(range(len(answers)), key=lambda i: -rewards[i])[: asked.n or 1]
+        head = self.head(asked, route)
+        head["expertsmith"]["rewards"] = [rewards[i] for i in order]
+        body = completion_body(head, [answers[i] for i in order], bool(asked.declared_tools))
+        return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(route))
+
+    async def gathered(self, reply: Reply, started: float) -> list[Piece]:
+        """All pieces, at least one."""
+        pieces, first = [], 0.0
+        async for piece in read(reply.pieces, self.readers):
+            pieces.append(piece)
+            first = first or time.monotonic() - started
+        self.metrics.answered(pieces, first, time.monotonic() - started)
+        return pieces or [ENDED]
+
+    async def streamed(self, asked: ChatRequest, request: Request, reply: Reply, started: float) -> Response:
         """The answer as server-sent events; what fails before the first piece still gets its own status."""
-        reply = await run_in_threadpool(self.assistant.reply, asked.conversation, asked.model, asked.sampling)
-        first = await run_in_threadpool(next, reply.pieces, ENDED)
-        headers = route_headers(reply.route) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        events = self.events(asked, reply, first)
+        pieces = read(reply.pieces, self.readers)
+        first = await while_connected(request, anext_or(pieces, ENDED))
+        headers = route_headers(reply.route) | {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        events = self.events(asked, reply.route, first, pieces, started)
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
-    async def events(self, asked: ChatRequest, reply: Reply, first: Piece) -> AsyncIterator[str]:
-        """The events of one answer; whoever hangs up frees the assistant."""
-        head = self.head(asked, reply.route)
+    async def events(
+        self, asked: ChatRequest, route: Route, first: Piece, rest: AsyncGenerator[Piece], started: float
+    ) -> AsyncIterator[str]:
+        """The events of the answers; whoever hangs up ends them."""
+        head = self.head(asked, route)
+        seen, to_first = [], time.monotonic() - started
         try:
-            yield event(chunk_body(head, {"role": "assistant", "content": ""}))
-            del head["expertsmith"]
-            piece: Piece | None = first
-            last = first
-            while piece is not None:
-                if piece.text:
-                    yield event(chunk_body(head, {"content": piece.text}))
-                last = piece
-                piece = await run_in_threadpool(next, reply.pieces, None)
-            yield event(chunk_body(head, {}, last.finish_reason or "stop"))
+            for number in range(asked.sampling.num_answers):
+                opening = Piece("", choice=number)
+                yield event(chunk_body(head, {"role": "assistant", "content": ""}, opening))
+                head.pop("expertsmith", None)
+            async for piece in followed(first, rest):
+                seen.append(piece)
+                if (piece.text or piece.logprobs) and not asked.declared_tools:
+                    yield event(chunk_body(head, {"content": piece.text}, piece))
+                if piece.finish_reason:
+                    for body in closing_chunks(head, asked, seen, piece):
+                        yield event(body)
             if asked.wants_usage_chunk:
-                yield event(chunk_body(head, {}) | {"choices": [], "usage": usage_body(last)})
+                yield event(chunk_body(head, {}) | {"choices": [], "usage": usage_body(seen)})
             yield "data: [DONE]\n\n"
+            self.metrics.answered(seen, to_first, time.monotonic() - started)
         except Exception as error:
-            log.exception("An answer broke off.")
-            yield event(refusal(error).body)
+            found = refusal(error)
+            if found.code == "internal_error":
+                log_bug(error)
+            yield event(found.body)
         finally:
-            close(reply)
+            await rest.aclose()
+
+    async def call(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Blocking work in a thread."""
+        return await asyncio.wrap_future(self.starters.submit(work, *arguments))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -216,116 +254,31 @@ class Service:
         }
 
 
-def drain(reply: Reply) -> list[Piece]:
-    """All pieces of an answer, at least one."""
-    return list(reply.pieces) or [ENDED]
+def end_unread(beginning: Future[Reply]) -> None:
+    """End an answer whose reader left while it was begun."""
+    if not beginning.cancelled() and beginning.exception() is None:
+        end(beginning.result().pieces, None)
 
 
-def close(reply: Reply) -> None:
-    """End an answer that may be unfinished, so that the next request can start."""
-    if hasattr(reply.pieces, "close"):
-        reply.pieces.close()
+def closing_chunks(head: Body, asked: ChatRequest, seen: Sequence[Piece], last: Piece) -> list[Body]:
+    """How one streamed answer ends. Where tools may be called, all of it comes here: only a whole call can be read."""
+    if not asked.declared_tools:
+        return [chunk_body(head, {}, last)]
+    (answer,) = collected([piece for piece in seen if piece.choice == last.choice])
+    message = completion_body({}, [answer], True)["choices"][0]
+    calls = [call | {"index": i} for i, call in enumerate(message["message"].get("tool_calls", []))]
+    delta = {"content": message["message"]["content"]} | ({"tool_calls": calls} if calls else {})
+    closing = replace(last, finish_reason=message["finish_reason"])
+    return [chunk_body(head, delta, replace(last, logprobs=answer.logprobs)), chunk_body(head, {}, closing)]
 
 
-def event(body: Body) -> str:
-    """One server-sent event."""
-    return f"data: {json.dumps(body)}\n\n"
+async def anext_or(pieces: AsyncIterator[Piece], default: Piece) -> Piece:
+    """The next piece, or the default at the end."""
+    return await anext(pieces, default)
 
 
-def route_headers(route: Route) -> dict[str, str]:
-    """The routing decision for clients that see only headers; names outside ASCII are percent-encoded."""
-    return {
-        "X-Expertsmith-Expert": quote(route.expert, safe="/"),
-        "X-Expertsmith-Confidence": f"{route.confidence:.4f}",
-    }
-
-
-async def read_body(request: Request) -> bytes:
-    """The body, refused as soon as it is known to be too large or too slow."""
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > MAX_BODY_BYTES:
-                    message = f"The body is larger than {MAX_BODY_BYTES:,} bytes. Send less."
-                    raise RequestError(413, message, "body_too_large")
-    except TimeoutError:
-        raise RequestError(408, f"The body did not arrive within {BODY_SECONDS} seconds.", "body_too_slow") from None
-    return body
-
-
-def refusal(error: Exception) -> RequestError:
-    """What the client is told: users' errors in full, HTTP errors by status, a bug in no detail."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, UserError):
-        return RequestError(400, str(error), "user_error")
-    if isinstance(error, HTTPException):
-        return RequestError(error.status_code, f"{error.detail}. See /v1/models for a first request.", "http_error")
-    return RequestError(500, "The service failed on this request. The cause is in its log.", "internal_error")
-
-
-async def answer_error(request: Request, error: Exception) -> Response:
-    """Any exception as an OpenAI error body."""
-    return told(refusal(error))
-
-
-def told(error: RequestError) -> Response:
-    """The response for a refusal."""
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(error.status)
-    return JSONResponse(error.body, error.status, headers)
-
-
-@dataclass(frozen=True)
-class Guard:
-    """Lets requests in. It asks for the bearer key and bounds how many wait for the assistant.
-
-    Without a key the service is for this machine: other host names are refused, so that a web page cannot reach it by
-    a name of its own (DNS rebinding).
-    """
-
-    app: ASGIApp
-    api_key: str | None
-    in_flight: set[int] = field(default_factory=set)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401, 403 or 429."""
-        if scope["type"] != "http" or scope["path"] == OPEN_PATH:
-            await self.app(scope, receive, send)
-            return
-        answer = self.refused(Request(scope))
-        place = id(scope)
-        if answer is None:
-            self.in_flight.add(place)
-        try:
-            await (answer or self.app)(scope, receive, send)
-        finally:
-            self.in_flight.discard(place)
-
-    def refused(self, request: Request) -> Response | None:
-        """The refusal, or None to let the request in."""
-        if self.api_key is None:
-            host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-            if not is_loopback(host):
-                message = "Without an API key this service answers to localhost only. Start it with an API key."
-                return told(RequestError(403, message, "host_not_allowed"))
-        elif not same_key(bearer_key(request), self.api_key):
-            message = "The API key is missing or wrong. Send it as 'Authorization: Bearer KEY'."
-            return told(RequestError(401, message, "invalid_api_key"))
-        if len(self.in_flight) >= MAX_IN_FLIGHT:
-            message = f"{MAX_IN_FLIGHT} requests are waiting already. Try again in a moment."
-            return told(RequestError(429, message, "busy"))
-        return None
-
-
-def bearer_key(request: Request) -> str:
-    """The key that the request carries, empty without one."""
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return given.strip() if scheme.lower() == "bearer" else ""
-
-
-def same_key(given: str, expected: str) -> bool:
-    """Whether two keys are equal, in a time that tells nothing about either."""
-    digests = [hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest() for key in (given, expected)]
-    return hmac.compare_digest(*digests)
+async def followed(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    """One piece and then the others."""
+    yield first
+    async for piece in rest:
+        yield piece

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experts.build import Build
+from router.backends.in_process import InProcess
 from router.engine import Engine
 
 
@@ -12,3 +13,9 @@ from router.engine import Engine
 def engine(built: Build) -> Engine:
     """The engine over the fake experts."""
     return Engine(built.home)
+
+
+@pytest.fixture(scope="session")
+def backend(engine: Engine) -> InProcess:
+    """The in-process back-end over that engine."""
+    return InProcess(engine)

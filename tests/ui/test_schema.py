@@ -6,18 +6,27 @@ import json
 
 import pytest
 
+from router.assistant import TokenLogprob
+from ui.bodies import logprobs_body
+from ui.openai_errors import RequestError
 from ui.schema import (
+    MAX_ANSWERS,
     MAX_CHARACTERS,
     MAX_MESSAGES,
+    MAX_SCHEMA_CHARACTERS,
     MAX_TOKENS,
+    MAX_TOOLS,
     ChatRequest,
-    RequestError,
-    logprobs_body,
     notice_for,
     parse,
 )
 
 CARE = [{"role": "user", "content": "My mother wanders at night."}]
+
+
+SCHEMA = {"name": "label", "schema": {"type": "object"}}
+LONG_SCHEMA = {"name": "label", "schema": {"type": "object", "description": "x" * MAX_SCHEMA_CHARACTERS}}
+TOOL = {"type": "function", "function": {"name": "rate"}}
 
 
 def says(text: str) -> list[dict[str, str]]:
@@ -27,7 +36,12 @@ def says(text: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n": 2}, "n"),
+        ({"n": MAX_ANSWERS + 1}, "n"),
+        ({"n": 0}, "n"),
+        ({"best_of": MAX_ANSWERS + 1}, "best_of"),
+        ({"best_of": 2, "n": 3}, "best_of"),
+        ({"best_of": 2, "stream": True}, "best_of"),
+        ({"best_of": 2, "temperature": 0.0}, "best_of"),
         ({"max_tokens": MAX_TOKENS + 1}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
@@ -45,14 +59,27 @@ def says(text: str) -> list[dict[str, str]]:
         ({"messages": says("a" * 16_000) * 3}, "messages"),
         ({"messages": says("  ")}, "messages"),
         ({"messages": [{"role": "system", "content": "Be brief."}]}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "x"}, {"role": "judge", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [*CARE, {"role": "assistant", "content": None}]}, "messages[1].content"),
+        ({"messages": [*CARE, {"role": "assistant", "tool_calls": [{}]}]}, "messages[1].tool_calls[0].function"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [*CARE, {"role": "user", "content": [{"type": "image_url"}]}]}, "messages[1].content[0].type"),
-        ({"logprobs": True}, "logprobs"),
-        ({"logprobs": True, "max_tokens": 1, "stream": True}, "logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"logprobs": True, "max_tokens": 1, "top_logprobs": 21}, "top_logprobs"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "text", "json_schema": SCHEMA}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"response_format": {"type": "json_schema", "json_schema": LONG_SCHEMA}}, "response_format.json_schema"),
+        ({"tools": [TOOL] * (MAX_TOOLS + 1)}, "tools"),
+        ({"tools": [TOOL | {"function": {"name": "f", "description": "x" * MAX_SCHEMA_CHARACTERS}}]}, "tools"),
+        ({"tools": [{"type": "retrieval"}]}, "tools[0].type"),
+        ({"tools": [TOOL | {"function": {}}]}, "tools[0].function.name"),
+        ({"tool_choice": "required"}, "tool_choice"),
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
     ],
 )
@@ -77,9 +104,9 @@ def test_notice_is_that_of_the_experts_domain() -> None:
     assert notice_for("general", notices) == ""
 
 
-def test_logprobs_are_ranked_and_finite() -> None:
-    """JSON has no infinity, so it becomes -9999; `top` 2 of 3 keeps the best two."""
-    first = logprobs_body({"b": -2.0, "c": float("-inf"), "a": -0.5}, top=2)["content"][0]
-    assert (first["token"], first["bytes"]) == ("a", [97])
-    assert [(rival["token"], rival["logprob"]) for rival in first["top_logprobs"]] == [("a", -0.5), ("b", -2.0)]
-    assert logprobs_body({"c": float("-inf")}, top=1)["content"][0]["logprob"] == -9999.0
+def test_logprobs_are_finite() -> None:
+    """JSON has no infinity, so it becomes -9999."""
+    entry = TokenLogprob("a", -0.5, (("a", -0.5), ("c", float("-inf"))))
+    (found,) = logprobs_body([entry])["content"]
+    assert (found["token"], found["logprob"], found["bytes"]) == ("a", -0.5, [97])
+    assert [(rival["token"], rival["logprob"]) for rival in found["top_logprobs"]] == [("a", -0.5), ("c", -9999.0)]

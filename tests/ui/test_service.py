@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ import pytest
 import uvicorn
 
 from domains.errors import UserError
-from router.assistant import AUTO, Sampling
+from router.assistant import AUTO, Busy, Closing, Sampling, TimedOut
 from tests.fakes_assistant import EXPERTS, OTHER_WORDS, ScriptedAssistant
-from ui.schema import MAX_BODY_BYTES, MAX_CHARACTERS, MAX_TOKENS
-from ui.service import MAX_IN_FLIGHT, check_bind, create_app, is_loopback, same_key, serve
+from ui.guard import Bounds, is_loopback, key_number, same_key
+from ui.schema import MAX_ANSWERS, MAX_BODY_BYTES, MAX_CHARACTERS, MAX_TOKENS
+from ui.server import Address, check_bind, serve
+from ui.service import create_app
 
 KEY = "a-key-for-tests"
 NOTICES = {"mortgage": "Not legal advice.", "caregiving": "In an emergency call 911."}
@@ -50,10 +53,13 @@ class Running:
     def chat(self, **fields) -> httpx.Response:
         return self.post("/v1/chat/completions", {"model": AUTO, "messages": CARE} | fields)
 
+    def chat_from(self, origin: str) -> httpx.Response:
+        return self.post("/v1/chat/completions", {"model": AUTO, "messages": CARE}, headers={"Origin": origin})
+
 
 @contextmanager
-def running(assistant: ScriptedAssistant, key: str | None = None) -> Iterator[Running]:
-    app = create_app(assistant, key, NOTICES)
+def running(assistant: ScriptedAssistant, key: str | None = None, **settings) -> Iterator[Running]:
+    app = create_app(assistant, key, NOTICES, **settings)
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=5)
     )
@@ -175,22 +181,112 @@ def test_hanging_up_frees_the_assistant() -> None:
         slow.assistant.speaking.release()
 
 
-def test_label_logprobs(service: Running) -> None:
-    """Scripted: A -0.1, B -2.3, C minus infinity (sent as -9999); `top_logprobs` = 3 asks for all of them."""
+def test_logprobs_of_every_token(service: Running) -> None:
+    """Scripted: every token -0.1; A -0.1, B -2.3, C minus infinity (sent as -9999) in its place."""
     answer = service.client.chat.completions.create(
-        model="general", messages=CARE, max_tokens=1, logprobs=True, top_logprobs=3
+        model="general", messages=CARE, max_tokens=2, logprobs=True, top_logprobs=3
     )
-    first = answer.choices[0].logprobs.content[0]
-    assert answer.choices[0].message.content == first.token == "A"
+    first, second = answer.choices[0].logprobs.content
+    assert (first.token, first.logprob, second.token) == ("general says:", -0.1, "That")
     assert [(t.token, t.logprob) for t in first.top_logprobs] == [("A", -0.1), ("B", -2.3), ("C", -9999.0)]
     assert answer.model_extra["expertsmith"]["expert"] == "general"
 
 
-def test_label_logprobs_of_auto_are_those_of_the_routed_expert(service: Running) -> None:
-    assert (
-        service.chat(max_tokens=1, logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"] == []
+def test_logprobs_without_alternatives_and_streamed(service: Running) -> None:
+    plain = service.chat(max_tokens=1, logprobs=True).json()["choices"][0]["logprobs"]["content"]
+    assert [(entry["token"], entry["top_logprobs"]) for entry in plain] == [("caregiving/conversation says:", [])]
+    stream = service.client.chat.completions.create(
+        model=AUTO, messages=CARE, max_tokens=2, logprobs=True, top_logprobs=1, stream=True
     )
-    assert service.assistant.asked[-1][1] == "caregiving/conversation"
+    found = [c.choices[0].logprobs.content[0] for c in stream if c.choices[0].logprobs]
+    assert [(entry.token, entry.top_logprobs[0].token) for entry in found] == [
+        ("caregiving/conversation says:", "A"),
+        ("That", "A"),
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_answers(service: Running, stream: bool) -> None:
+    """The fake's second answer ends with its number: 12 + 13 tokens, and the prompt's 7 once."""
+    given = service.client.chat.completions.create(
+        model=AUTO, messages=CARE, n=2, stream=stream, stream_options={"include_usage": True} if stream else None
+    )
+    if stream:
+        chunks = list(given)
+        texts = ["".join(c.choices[0].delta.content or "" for c in chunks if c.choices and c.choices[0].index == i)
+                 for i in range(2)]  # fmt: skip
+        ends = [(c.choices[0].index, c.choices[0].finish_reason) for c in chunks if c.choices]
+        assert [end for end in ends if end[1]] == [(0, "stop"), (1, "stop")]
+        usage = chunks[-1].usage
+    else:
+        texts = [choice.message.content for choice in given.choices]
+        assert [choice.index for choice in given.choices] == [0, 1]
+        usage = given.usage
+    assert texts == [CARE_ANSWER, f"{CARE_ANSWER} (1)"]
+    assert (usage.prompt_tokens, usage.completion_tokens) == (7, 25)
+
+
+def test_the_experts_head_chooses_among_answers(service: Running) -> None:
+    """The fake's head likes the last of 4 best, then the third; they are sampled at temperature 1 unless said."""
+    answer = service.client.chat.completions.create(model=AUTO, messages=CARE, n=2, extra_body={"best_of": 4})
+    assert [choice.message.content[-3:] for choice in answer.choices] == ["(3)", "(2)"]
+    assert answer.model_extra["expertsmith"]["rewards"] == [3.0, 2.0]
+    assert answer.model_extra["expertsmith"]["confidence"] == 0.84
+    assert answer.usage.completion_tokens == 12 + 3 * 13
+    sampling = service.assistant.asked[-1][2]
+    assert (sampling.num_answers, sampling.temperature) == (4, 1.0)
+
+
+def test_an_expert_without_a_head_says_so_before_anything_is_generated(service: Running) -> None:
+    before = len(service.assistant.asked)
+    response = service.chat(model="mortgage/structured", best_of=2)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "user_error")
+    assert "no preference head" in response.json()["error"]["message"]
+    assert len(service.assistant.asked) == before
+
+
+def test_a_schema_and_tools_reach_the_assistant(service: Running) -> None:
+    schema = {"type": "object", "properties": {"label": {"type": "string"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "label", "schema": schema, "strict": True}}
+    tool = {"type": "function", "function": {"name": "rate", "parameters": {"type": "object"}}}
+    assert service.chat(response_format=form, tools=[tool]).status_code == 200
+    sampling = service.assistant.asked[-1][2]
+    assert json.loads(sampling.json_schema) == schema
+    assert json.loads(sampling.tools) == [tool]
+    assert service.chat(response_format={"type": "json_object"}, tools=[tool], tool_choice="none").status_code == 200
+    sampling = service.assistant.asked[-1][2]
+    assert (json.loads(sampling.json_schema), sampling.tools) == ({"type": "object"}, None)
+
+
+CALL = '<tool_call>{"name": "rate", "arguments": {"years": 30}}</tool_call>'
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_function_calls_come_back_as_calls(stream: bool) -> None:
+    tool = {"type": "function", "function": {"name": "rate", "parameters": {"type": "object"}}}
+    with running(ScriptedAssistant(words=[CALL])) as up:
+        given = up.client.chat.completions.create(model="general", messages=CARE, tools=[tool], stream=stream)
+        if stream:
+            chunks = [chunk.choices[0] for chunk in given]
+            (call,) = [call for chunk in chunks for call in chunk.delta.tool_calls or []]
+            assert chunks[-1].finish_reason == "tool_calls"
+            assert "".join(chunk.delta.content or "" for chunk in chunks) == "general says:"
+        else:
+            (call,) = given.choices[0].message.tool_calls
+            assert given.choices[0].finish_reason == "tool_calls"
+            assert given.choices[0].message.content == "general says:"
+        assert (call.function.name, json.loads(call.function.arguments)) == ("rate", {"years": 30})
+        assert up.chat(model="general").json()["choices"][0]["message"]["content"] == f"general says: {CALL}"
+
+
+def test_earlier_calls_and_their_results_are_read(service: Running) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "rate", "arguments": '{"years": 30}'}}
+    messages = [*CARE, {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "call_1", "content": "6.5"}]  # fmt: skip
+    assert service.chat(messages=messages).status_code == 200
+    _, calling, told = service.assistant.asked[-1][0]
+    assert (calling.role, told.role, told.content) == ("assistant", "user", "<tool_response>\n6.5\n</tool_response>")
+    assert '{"name": "rate", "arguments": {"years": 30}}' in calling.content
 
 
 def test_models_are_auto_and_all_experts(service: Running) -> None:
@@ -205,6 +301,13 @@ def test_route_by_text_and_by_messages(service: Running) -> None:
     assert by_text == service.post("/v1/route", {"messages": says("What is escrow?")}).json()
     assert by_text.keys() == {"expert", "confidence", "scores", "abstained", "strategy"}
     assert (by_text["expert"], by_text["confidence"]) == ("mortgage/conversation", 0.84)
+
+
+def test_route_of_several_texts(service: Running) -> None:
+    before = len(service.assistant.asked)
+    found = service.post("/v1/route", {"texts": ["What is escrow?", "Hello"]}).json()
+    assert [route["expert"] for route in found["data"]] == ["mortgage/conversation", "general"]
+    assert len(service.assistant.asked) == before, "nothing is generated"
 
 
 def test_route_abstains_under_the_threshold(service: Running) -> None:
@@ -223,7 +326,7 @@ def test_unknown_model_is_404_and_suggests_the_nearest(service: Running) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "param"), [({"n": 2}, "n"), ({"messages": [{"role": "user"}]}, "messages[0].content")]
+    ("fields", "param"), [({"n": MAX_ANSWERS + 1}, "n"), ({"messages": [{"role": "user"}]}, "messages[0].content")]
 )
 def test_bad_field_is_refused_by_name(service: Running, fields: dict[str, object], param: str) -> None:
     """All rules are in test_schema; here two of them arrive as 400 and never reach the assistant."""
@@ -235,7 +338,9 @@ def test_bad_field_is_refused_by_name(service: Running, fields: dict[str, object
     assert len(service.assistant.asked) == before
 
 
-@pytest.mark.parametrize("fields", [{"n": 1}, {"max_tokens": MAX_TOKENS}, {"messages": says("a" * MAX_CHARACTERS)}])
+@pytest.mark.parametrize(
+    "fields", [{"n": MAX_ANSWERS}, {"max_tokens": MAX_TOKENS}, {"messages": says("a" * MAX_CHARACTERS)}]
+)
 def test_the_bounds_themselves_are_allowed(service: Running, fields: dict[str, object]) -> None:
     assert service.chat(**fields).status_code == 200
 
@@ -254,11 +359,13 @@ def test_body_that_is_no_request_is_refused(service: Running, body: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"text": " "}, {"text": "a", "messages": CARE}, {"text": "a" * 32_001}, {"text": 5}]
-)
+    "body", [{}, {"text": " "}, {"text": "a", "messages": CARE}, {"text": "a" * 32_001}, {"text": 5},
+             {"texts": []}, {"texts": ["a"] * 65}, {"texts": ["a", " "]}, {"texts": ["a" * 20_000] * 2}]
+)  # fmt: skip
 def test_bad_route_request_is_refused(service: Running, body: dict[str, object]) -> None:
     response = service.post("/v1/route", body)
-    assert (response.status_code, response.json()["error"]["param"]) == (400, "text")
+    field = "texts" if "texts" in body else "text"
+    assert (response.status_code, response.json()["error"]["param"]) == (400, field)
 
 
 def test_large_body_is_refused_and_the_largest_is_read(service: Running) -> None:
@@ -305,12 +412,12 @@ def test_wrong_address_has_the_error_body(service: Running, method: str, path: s
 
 def test_one_request_too_many_is_told_to_wait() -> None:
     """The assistant is held, so 16 requests wait; the next is refused at once, and /health still answers."""
-    with running(ScriptedAssistant()) as busy:
+    with running(ScriptedAssistant(), bounds=Bounds(max_in_flight=16)) as busy:
         with busy.assistant.speaking:
-            threads = [threading.Thread(target=busy.chat, daemon=True) for _ in range(MAX_IN_FLIGHT)]
+            threads = [threading.Thread(target=busy.chat, daemon=True) for _ in range(16)]
             for thread in threads:
                 thread.start()
-            wait_for(lambda: len(busy.assistant.asked) == MAX_IN_FLIGHT)
+            wait_for(lambda: len(busy.assistant.asked) == 16)
             response = busy.chat()
             assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
             assert response.json()["error"]["type"] == "rate_limit_error"
@@ -330,6 +437,8 @@ def wait_for(condition) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("GET", "/ready"),
+        ("GET", "/metrics"),
         ("GET", "/v1/models"),
         ("GET", "/v1/models/auto"),
         ("POST", "/v1/route"),
@@ -374,7 +483,7 @@ def test_serving_other_machines_needs_a_key(host: str) -> None:
 def test_serve_checks_before_it_binds() -> None:
     """192.0.2.1 is for documentation (RFC 5737): no machine has it, so a missing check cannot open a port."""
     with pytest.raises(UserError, match="API key"):
-        serve(ScriptedAssistant(), "192.0.2.1")
+        serve(create_app(ScriptedAssistant()), ScriptedAssistant(), Address("192.0.2.1"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
@@ -391,3 +500,123 @@ def test_blank_key_is_refused_even_here() -> None:
 def test_keys_of_any_text_compare() -> None:
     assert same_key("clé", "clé")
     assert not same_key("", KEY)
+
+
+def test_any_of_several_keys_opens_and_each_is_a_client_of_its_own() -> None:
+    with running(ScriptedAssistant(), "first-key second-key") as up:
+        for key in ("second-key", "first-key"):
+            body = json.dumps({"model": AUTO, "messages": CARE})
+            assert up.post("/v1/chat/completions", body.encode(), headers={"Authorization": f"Bearer {key}"}).is_success
+        assert up.assistant.clients == ["1@127.0.0.1", "0@127.0.0.1"]
+        denied = up.post(
+            "/v1/chat/completions", body.encode(), headers={"Authorization": "Bearer first-key second-key"}
+        )
+        assert denied.status_code == 401
+    assert key_number("x", ("a", "b")) is None
+
+
+def test_pages_of_other_sites_cannot_ask(service: Running) -> None:
+    """A page may send a plain POST to this machine without asking first; the browser adds its origin."""
+    for origin, status in (("https://evil.example", 403), ("null", 403), ("http://localhost:7860", 200)):
+        assert service.chat_from(origin).status_code == status
+
+
+def test_every_answer_has_the_security_headers(locked: Running) -> None:
+    for path in ("/health", "/v1/models", "/nothing"):
+        headers = httpx.get(f"{locked.url}{path}", timeout=20).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "no-store"
+        assert len(headers["X-Request-Id"]) == 32
+
+
+def test_ready_until_it_closes() -> None:
+    with running(ScriptedAssistant()) as up:
+        assert httpx.get(f"{up.url}/ready", timeout=20).json() == {"status": "ready"}
+        up.assistant.busy = Closing("The service is shutting down.")
+        response = httpx.get(f"{up.url}/ready", timeout=20)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert httpx.get(f"{up.url}/health", timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("error", "status", "code", "wait"),
+    [
+        (Busy("9 answers are waiting already.", 6.2), 429, "busy", "7"),
+        (Closing("The service is shutting down."), 503, "shutting_down", "5"),
+        (TimedOut("Not finished within 1 seconds."), 504, "timeout", None),
+    ],
+)
+def test_a_full_or_late_or_closing_assistant(stream: bool, error: Exception, status: int, code: str, wait: str) -> None:
+    with running(ScriptedAssistant(busy=error)) as up:
+        response = up.chat(stream=stream)
+        assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+        assert response.headers.get("Retry-After") == wait
+
+
+def test_a_response_that_takes_too_long_is_given_up() -> None:
+    """11 words, a second apart, against a bound of half a second."""
+    with running(ScriptedAssistant(delay_seconds=1), bounds=Bounds(response_seconds=0.5)) as up:
+        response = up.chat()
+        assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    with running(ScriptedAssistant(), bounds=Bounds(body_seconds=0.2)) as up:
+        port = int(up.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            assert b" 408 " in client.recv(4096)
+
+
+def test_a_plain_client_that_leaves_ends_its_answer() -> None:
+    """The answer would take 50 s; the client gives up after half a second, and within 10 s the fake is free."""
+    with running(ScriptedAssistant(delay_seconds=0.05, words=["word"] * 1000)) as slow:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{slow.url}/v1/chat/completions", json={"model": AUTO, "messages": CARE}, timeout=0.5)
+        assert slow.assistant.speaking.acquire(timeout=10)
+        slow.assistant.speaking.release()
+
+
+def test_metrics_count_requests_tokens_and_routes() -> None:
+    with running(ScriptedAssistant()) as up:
+        assert up.chat().status_code == 200
+        assert up.post("/v1/chat/completions", b"{").status_code == 400
+        httpx.get(f"{up.url}/secret/{KEY}", timeout=20)
+        text = httpx.get(f"{up.url}/metrics", timeout=20).text
+    for line in (
+        'expertsmith_requests_total{path="/v1/chat/completions",status="200"} 1.0',
+        'expertsmith_requests_total{path="/v1/chat/completions",status="400"} 1.0',
+        'expertsmith_requests_total{path="other",status="404"} 1.0',
+        'expertsmith_tokens_total{kind="completion"} 12.0',
+        'expertsmith_routed_total{abstained="false",expert="caregiving/conversation"} 1.0',
+        "expertsmith_time_to_first_token_seconds_count 1.0",
+        "expertsmith_backend_running 0.0",
+    ):
+        assert line in text
+    assert KEY not in text
+
+
+def test_neither_prompts_nor_keys_nor_messages_of_bugs_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The failure repeats the question, as a tokenizer's error may."""
+    caplog.set_level("DEBUG")
+    question = "My mother told me a secret"
+    with running(ScriptedAssistant(failures={question: RuntimeError(f"cannot read {question}")}), KEY) as up:
+        body = json.dumps({"model": AUTO, "messages": says(question)}).encode()
+        response = up.post("/v1/chat/completions", body, headers={"Authorization": f"Bearer {KEY}"})
+        assert response.status_code == 500
+    ours = "".join(
+        r.getMessage() + str(r.exc_info) for r in caplog.records if not r.name.startswith(("http", "openai"))
+    )
+    assert "failed with RuntimeError" in ours
+    assert "secret" not in ours
+    assert KEY not in ours
+
+
+def test_prompts_are_logged_when_asked(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with running(ScriptedAssistant(), log_prompts=True) as up:
+        assert up.chat().status_code == 200
+    assert "wanders at night" in caplog.text

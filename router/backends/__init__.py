@@ -1,0 +1,1 @@
+"""Where answers are generated: one file a back-end, each a `Backend`."""

@@ -1,0 +1,144 @@
+"""Is an expert the same wherever it runs? Greedy answers to the same probes, in this process, from the service, from an
+export and, if given, from another endpoint; and whether each adapter changes the output at all.
+
+Two pairs must agree exactly: the service runs the same model in a batch, and a bf16 export holds the weights that are
+evaluated. Applied and merged adapters round differently, so their agreement is a share.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+import torch
+from openai import OpenAI
+
+from domains.errors import UserError
+from domains.example import Message
+from experts.checkpoint import load
+from experts.device import probe
+from experts.encoding import prompt_ids
+from experts.export import PROBE_TOKENS, PROBES, base_of, export, greedy, read_back, same_share
+from router.backends.in_process import InProcess
+from router.backends.openai_server import name_there
+from router.engine import Engine
+from router.fit import load_router
+from router.local import LocalAssistant
+from ui.background import local_service
+
+LEAST_EFFECT = 1e-3  # nats; an adapter that changes no probability by more than rounding does nothing
+LEAST_SHARE = 0.5  # of greedy tokens before the first difference, where only rounding may differ
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two ways agree: a share of greedy tokens, and whether it must be all of them."""
+
+    name: str
+    share: float
+    exact: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether that is enough."""
+        return self.share == 1.0 if self.exact else self.share >= LEAST_SHARE
+
+
+def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
+    """One expert in this process, in the service, evaluated (merged) and exported."""
+    with engine.using(name) as model:
+        here = greedy(model, engine.tokenizer)
+    yield Agreement(
+        f"service answers as this process ({name})", same_share(retold(engine, here), served(engine, name)), True
+    )
+    expert = engine.experts[name]
+    device = probe()
+    merged = greedy(load(expert.checkpoint(base_of(expert)), device.dtype, device.score_attention), engine.tokenizer)
+    yield Agreement(f"adapter applied as merged ({name})", same_share(merged, here), False)
+    with tempfile.TemporaryDirectory(prefix="expertsmith-doctor-") as folder:
+        written = export(expert, "safetensors", "bf16", Path(folder) / "out")
+        again = greedy(read_back(written.path), engine.tokenizer)
+    exact = device.dtype == torch.bfloat16
+    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, again), exact)
+
+
+def served(engine: Engine, name: str) -> list[list[int]]:
+    """The service's answers to the probes."""
+    assistant = LocalAssistant(InProcess(engine), load_router(engine.home, "fixed", engine))
+    with local_service(assistant) as url, OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        return asked(client, name, engine)
+
+
+def asked(client: OpenAI, model: str, engine: Engine) -> list[list[int]]:
+    """The tokens of an endpoint's greedy answers, read from their text."""
+    answers = []
+    for question in PROBES:
+        reply = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": question}],
+            max_tokens=PROBE_TOKENS,
+            temperature=0,
+        )
+        answers.append(tokens_of(engine, reply.choices[0].message.content or "", reply.choices[0].finish_reason))
+    return answers
+
+
+def tokens_of(engine: Engine, text: str, reason: str) -> list[int]:
+    """The tokens of a text; one that ended by itself ends with the end of the turn."""
+    ids = engine.tokenizer.encode(text, add_special_tokens=False)
+    return [*ids, engine.tokenizer.eos_token_id] if reason == "stop" else list(ids)
+
+
+def endpoint_agreements(engine: Engine, url: str, key: str | None) -> Iterator[Agreement]:
+    """Every expert that another endpoint has, against this process. A share: its kernels round differently."""
+    with OpenAI(base_url=url, api_key=key or "none", max_retries=0) as client:
+        try:
+            there = [model.id for model in client.models.list()]
+            for name in engine.experts:
+                found = name_there(name, there)
+                if found is not None:
+                    with engine.using(name) as model:
+                        here = retold(engine, greedy(model, engine.tokenizer))
+                    yield Agreement(
+                        f"{url} answers as this process ({name})", same_share(here, asked(client, found, engine)), False
+                    )
+        except openai.OpenAIError as error:
+            raise UserError(f"The endpoint {url} cannot be used ({type(error).__name__}). Is it started?") from None
+
+
+@torch.no_grad()
+def effects(engine: Engine) -> Mapping[str, float]:
+    """How much each adapter changes the probabilities (nats, the largest change over the probes' next tokens)."""
+    bare = next_logprobs(engine, None)
+    return {
+        name: float((next_logprobs(engine, name) - bare).abs().max())
+        for name, expert in engine.experts.items()
+        if expert.has_adapter
+    }
+
+
+def next_logprobs(engine: Engine, name: str | None) -> torch.Tensor:
+    """Log-probabilities of the next token after each probe, (probes, V); tokens below e^-10 count as that."""
+    found = []
+    for question in PROBES:
+        ids = torch.tensor([prompt_ids(engine.tokenizer, [Message("user", question)])])
+        with engine.mixing([name]) as model:
+            logits = model(input_ids=ids.to(model.device), use_cache=False, logits_to_keep=1).logits
+        found.append(logits[0, -1].float().log_softmax(-1).clamp_min(-10))
+    return torch.stack(found)
+
+
+def retold(engine: Engine, answers: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Tokens as they come back from their text, as an endpoint's do."""
+    end = engine.tokenizer.eos_token_id
+    return [tokens_of(engine, decoded(engine, answer), "stop" if end in answer else "length") for answer in answers]
+
+
+def decoded(engine: Engine, tokens: Sequence[int]) -> str:
+    """The text of tokens."""
+    text: Any = engine.tokenizer.decode(list(tokens), skip_special_tokens=True)
+    return str(text)

@@ -1,0 +1,64 @@
+"""Function calls as text, in the form that Hermes and Qwen models are trained on, and back.
+
+`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`; what a function returned is a `<tool_response>`.
+https://github.com/NousResearch/Hermes-Function-Calling
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer taken apart: what it says, and the calls in the form of the OpenAI protocol."""
+
+    content: str | None
+    tool_calls: tuple[dict[str, Any], ...]
+
+
+def call_text(name: str, arguments: str) -> str:
+    """A call of an earlier answer as the model wrote it; arguments that are no JSON stay as they are."""
+    try:
+        parsed: Any = json.loads(arguments)
+    except ValueError:
+        parsed = arguments
+    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': parsed}, ensure_ascii=False)}\n</tool_call>"
+
+
+def response_text(content: str) -> str:
+    """What a function returned, as the model reads it."""
+    return f"<tool_response>\n{content}\n</tool_response>"
+
+
+def read_calls(text: str) -> Said:
+    """The calls in an answer; a call that is no JSON object with a name stays text."""
+    calls = []
+    for match in CALL.finditer(text):
+        call = call_of(match.group(1))
+        if call is not None:
+            calls.append(call)
+            text = text.replace(match.group(0), "")
+    return Said(text.strip() or None if calls else text, tuple(calls))
+
+
+def call_of(text: str) -> dict[str, Any] | None:
+    """One call in the form of the protocol."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return None
+    arguments = found.get("arguments", {})
+    function = {
+        "name": found["name"],
+        "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+    }
+    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
