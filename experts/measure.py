@@ -309,13 +309,14 @@ def generate_arm(subject: Subject, held: Held, system: str | None) -> None:
         subject.answer(prompts, decoding)
 
 
-def arm_prompts(subject: Subject, held: Held, system: str | None) -> list[tuple[list[Prompt], Decoding]]:
+def arm_prompts(subject: Subject, held: Held, system: str | None) -> list[tuple[Sequence[Prompt], Decoding]]:
     """The prompts of an arm with their decoding; the long answers are generated together."""
     if system:
         return [([with_system(e.prompt, system) for e in held.questions], subject.decoding)]
     together = [*held.questions, *held.summaries, *held.house, *held.instructions]
-    labelled = [e.prompt for e in held.labelled]
-    return [([e.prompt for e in together], subject.decoding), (labelled, subject.label_decoding)]
+    asked: list[Prompt] = [e.prompt for e in together]
+    labelled: list[Prompt] = [e.prompt for e in held.labelled]
+    return [(asked, subject.decoding), (labelled, subject.label_decoding)]
 
 
 def judge_arm(subject: Subject, arm: str, held: Held, judges: Mapping[str, Judge], labels: Sequence[str]) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ class Remembered:
         return [self.known[text] for text in texts]
 
 
+def one_text(strategy: Strategy, text: str) -> None:
+    """Score a single request, as a service does."""
+    strategy([text])
+
+
 def comparison_stage(home: Path, sources: Sources | None = None) -> Stage:
     """Measure every fitted strategy, and the one that always takes the general model, on all held-out requests."""
     content, experts = stored(home), servable(home)
@@ -61,7 +67,7 @@ def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utte
         plain = strategy_of(name, content, sources)
         known[name] = Remembered(strategy_of(name, content, sources, known))
         scored = Calibrated(known[name], tuple(content["labels"]), values["temperature"])(texts)
-        speed = median_ms(lambda text, strategy=plain: strategy([text]), texts)
+        speed = median_ms(partial(one_text, plain), texts)
         facts = {"temperature": values["temperature"], "threshold": values["threshold"], "p50_ms": speed}
         found.append({"strategy": name, **measured(scored, labels, values["threshold"]), **facts})
     nothing = measured(fixed.Strategy()(texts), labels, 0.0)

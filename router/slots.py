@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from experts.batch import additive
+from experts.attention import additive
 from experts.logprobs import decoder
 from router.engine import Engine
 

@@ -3,8 +3,8 @@
 
 Start: the house instruct model over the embedded foundation. Data: the preference rows of both shipped domains. Each
 objective tries the same learning rates with the first seed, and keeps the one with the highest pair accuracy on dev (by
-implicit reward); then it trains once per seed and is measured on all test rows. Training and dev take the same number
-of rows of each domain (`MAX_ROWS`): on a CPU the bench is hours otherwise. DDO-RM gets +1 for the chosen and -1 for the
+implicit reward); then it trains once per seed and is measured on test. Every objective gets the same number of rows of
+each domain (`MAX_ROWS`): on a CPU the bench would be hours otherwise. DDO-RM gets +1 for the chosen and -1 for the
 rejected answers as rewards, which is what a perfect reward model would say. What is done is kept in
 `HOME/bench/objectives.jsonl`, so that a stopped run goes on. Run: `expertsmith bench objectives --json`.
 """
@@ -38,7 +38,7 @@ from judges.stats import paired_test
 SEEDS = (42, 13, 3407)
 LEARNING_RATES = (1e-4, 4e-4)
 ROW_TOKENS = 1024
-MAX_ROWS = {"train": 24, "dev": 12}
+MAX_ROWS = {"train": 12, "dev": 6, "test": 16}
 OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpo": ("dpo", {}),
     "ipo": ("dpo", {"loss": "ipo"}),

@@ -59,7 +59,8 @@ class Strategy:
 
 def joined(vectors_N2D: FloatArray) -> FloatArray:
     """Both layers as one unit vector (N, 2 D)."""
-    return vectors_N2D.reshape(len(vectors_N2D), -1) / np.sqrt(2)
+    found: FloatArray = vectors_N2D.reshape(len(vectors_N2D), -1) / np.sqrt(2)
+    return found
 
 
 def fit(material: Material) -> Strategy:
