@@ -111,16 +111,16 @@ def compare_measure(measure: Measure, arm_a: str, arm_b: str) -> Comparison:
         return Comparison(arm_a, arm_b, measure.metric, None, None, None, None, None, None, 0)
     items_a, items_b = np.array([a[item] for item in common]), np.array([b[item] for item in common])
     paired = paired_test(items_a, items_b, measure.statistic, clusters=measure.units(common))
-    value_a, value_b = (statistic_value(items, measure.statistic) for items in (items_a, items_b))
+    values = [statistic_value(items, measure.statistic) for items in (items_a, items_b)]
     scores = [item_scores(measure, items) for items in (items_a, items_b)]
     found = duel(scores[0], scores[1], metric_info(measure.metric).higher_is_better)
-    effect = _effect(measure, scores, [value_a, value_b])
+    effect = _effect(measure, scores, values)
     return Comparison(
         arm_a,
         arm_b,
         measure.metric,
-        value_a,
-        value_b,
+        value_a=values[0],
+        value_b=values[1],
         difference=paired.difference,
         low=paired.low,
         high=paired.high,

@@ -129,7 +129,7 @@ def evaluation_rows(domain: Domain) -> list[dict[str, Any]]:
     found = [
         {"task": task, **example_row(row)}
         for task in ("questions", "classification", "summarization", "instructions")
-        for row in domain.examples(task, "test")  # type: ignore[arg-type]
+        for row in domain.examples(task, "test")
     ]
     for row in domain.preferences("test"):
         turns = [message.as_dict() for message in row.prompt]

@@ -37,7 +37,7 @@ def report(run) -> Report:
 
 
 def test_regret_is_the_oracle_minus_the_policy(report):
-    """This router is the oracle: its regret is 0. Every expert of the domain is a policy, and the general one."""
+    """This router is the oracle: its regret is 0. Each expert of the domain is a policy, and so is the general one."""
     records = {(r["policy"], r["metric"]): r for r in report.routing["regret"]}
     policies = {policy for policy, _ in records}
     assert {"router", "wrong", "always general", "always toy/conversation", "always toy/structured"} <= policies
