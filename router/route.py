@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from domains.domain import GENERAL
 from domains.example import Message, last_user_turn
-from router.parts import parts, second_expert
+from router.parts import may_span, parts, second_expert
 from router.turns import Request, belief, turns
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Router:
 
     def with_second(self, route: Route, conversation: Sequence[str]) -> Route:
         """The route with a second expert, if parts of the last turn are clearly for different domains."""
-        split = parts(conversation[-1]) if conversation and len(route.scores) > 2 else []
+        split = parts(conversation[-1]) if conversation and may_span(route.scores) else []
         if len(split) < 2:
             return route
         return second_expert([decide(scores, self.threshold, self.name) for scores in self.scored(split)], route)

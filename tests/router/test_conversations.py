@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domains.errors import UserError
 from domains.example import Message
 from router import Route, Router
-from router.parts import MAX_PARTS, parts
+from router.parts import MAX_PARTS, may_span, parts
 from router.route import decide
 from router.turns import MAX_CHARACTERS, MAX_TURNS, STAY, belief, turns
 from tests.fakes_router import Keywords
@@ -192,3 +192,12 @@ def test_a_route_without_a_second_expert():
     assert decide({"a": 0.9, "general": 0.1}, 0.5, "s").experts == ("a",)
     assert Route("a", 1.0).experts == ("a",)
     assert np.isclose(sum(router()("My escrow").scores.values()), 1)
+
+
+def test_parts_are_read_only_where_a_second_domain_has_a_share():
+    """0.97 leaves each of the three others 0.01: under MIN_SHARE, so the strategy is asked once."""
+    asked = router(sure=0.97)
+    assert asked("My escrow payment went up again. My mother refuses to take a bath.").also == ()
+    assert len(asked.strategy.asked) == 1
+    assert may_span({"a/x": 0.01, "a/y": 0.015, "b/x": 0.5, "general": 0.4})
+    assert not may_span({"a/x": 0.6, "a/y": 0.3, "general": 0.1})
