@@ -1,4 +1,4 @@
-"""Votes as training rows: those that are valid and ask nothing that a held-out row asks. They never become dev or test."""
+"""Votes as training rows: those that are valid and ask nothing that a held-out row asks. None becomes dev or test."""
 
 from __future__ import annotations
 

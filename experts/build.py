@@ -107,7 +107,7 @@ class Build:
 
     @cached_property
     def votes(self) -> VoteRows:
-        """What people preferred in the chat page, where the recipe trains on it. They are few: no cap leaves them out."""
+        """What people preferred in the chat page, where the recipe trains on it; `max_examples` does not count them."""
         if not self.recipe.align.votes:
             return VoteRows()
         return vote_rows(self.domain, Votes.of_home(self.home), (Domain.load(HOUSE),))
