@@ -42,8 +42,8 @@ STORAGE = "expertsmith-chat"  # in the browser; every visitor gets it, so as a k
 FOCUS = "() => document.querySelector('#question textarea')?.focus()"
 ANNOUNCE = """() => {
   document.querySelector('#status')?.setAttribute('aria-live', 'polite');
-  document.querySelector('#duel')?.setAttribute('aria-label', 'Two answers to compare');
 }"""
+LOOK = "() => document.querySelector('#alert section')?.scrollIntoView({block: 'nearest'})"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def talk_parts() -> dict[str, Any]:
     with gr.Row(elem_id="after"):
         with gr.Row(visible=False, elem_id="thumbs") as thumbs:
             gr.HTML("<p>Was this answer helpful?</p>")
-            up = gr.Button("\U0001f44d Yes", min_width=80, scale=0, elem_id="up")
-            down = gr.Button("\U0001f44e No", min_width=80, scale=0, elem_id="down")
+            up = gr.Button("Helpful", min_width=100, scale=0, elem_id="up")
+            down = gr.Button("Not helpful", min_width=100, scale=0, elem_id="down")
         check = gr.Button("Check against the documents", visible=False, min_width=180, scale=0, elem_id="check")
     passages = gr.HTML(elem_id="passages")
     shown = {"alert": alert, "chat": chat, "status": status, "thumbs": thumbs, "check": check, "passages": passages}
@@ -233,4 +233,5 @@ def connect(blocks: gr.Blocks, page: Page, controls: Controls) -> None:
         button.click(partial(page.judged, name), [conversation], **shared).then(None, js=FOCUS)
     parts.check.click(page.checked, [conversation], concurrency_limit=MAX_CHECKS, **shared)
     blocks.load(page.restored, [parts.kept], **shared)
+    parts.alert.change(None, js=LOOK)
     blocks.load(None, js=ANNOUNCE)

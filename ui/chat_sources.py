@@ -51,7 +51,7 @@ Passages = Callable[[str, str, str], Sequence[Finding]]
 
 @dataclass(frozen=True)
 class Sources:
-    """Notices by domain name, rules of all domains; `passages` and `votes` are None where the page has no such thing."""
+    """Notices by domain name, rules of all domains; `passages` and `votes` are None where there is no such thing."""
 
     notices: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[SafetyRule, ...] = ()
