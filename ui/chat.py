@@ -108,7 +108,7 @@ def build_page(assistant: Assistant, examples: Sequence[str] = (), sources: Sour
             with gr.Column(scale=5, min_width=280, elem_id="talk"):
                 talk = talk_parts()
                 controls, buttons = control_parts(assistant.experts, examples)
-                small_print(sources)
+                gr.HTML(small_print(sources), elem_id="small-print")
             with gr.Column(scale=2, min_width=280, elem_id="side"):
                 panel = gr.HTML(EMPTY_PANEL, elem_id="panel")
         gr.HTML(f"<footer>{CAUTION}</footer>", elem_id="foot")
@@ -161,11 +161,11 @@ def control_parts(experts: Sequence[str], examples: Sequence[str]) -> tuple[dict
     return {"choice": choice, "rival": rival, "clear": clear, "chips": chips}, changing
 
 
-def small_print(sources: Sources) -> None:
+def small_print(sources: Sources) -> str:
     """What is kept and stored, and where."""
     folder = sources.votes.folder if sources.votes else None
     consent = f'<p id="consent">{escape(consent_words(folder.as_posix()))}</p>' if folder else ""
-    gr.HTML(f'{consent}<p id="kept">{KEPT}</p>', elem_id="small-print")
+    return f'{consent}<p id="kept">{KEPT}</p>'
 
 
 def chat_log() -> gr.Chatbot:

@@ -95,6 +95,6 @@ def kept_rivals(value: Any, experts: Collection[str]) -> tuple[Candidate, ...]:
     """Two answers of known experts, or none."""
     pairs = value if isinstance(value, list) and len(value) == 2 else []
     found = [
-        Candidate(*pair) for pair in pairs if isinstance(pair, list) and len(pair) == 2 and all(map(kept_text, pair))
+        Candidate(*pair) for pair in pairs if isinstance(pair, list) and [type(each) for each in pair] == [str, str]
     ]
     return tuple(found) if len(found) == 2 and all(each.expert in experts for each in found) else ()

@@ -10,7 +10,7 @@ from domains.errors import UserError
 from domains.votes import Votes
 from router.assistant import AUTO
 from tests.fakes_assistant import EXPERTS, ScriptedAssistant
-from ui.chat import build_page, expert_choice, launch, rival_choice
+from ui.chat import expert_choice, launch, rival_choice, small_print
 from ui.chat_sources import Sources
 
 
@@ -32,15 +32,9 @@ def test_nobody_is_compared_by_default() -> None:
     assert rival.value == ""
 
 
-def html_of(page) -> str:
-    """All values of the page's HTML parts."""
-    return " ".join(str(block.value) for block in page.blocks.values() if type(block).__name__ == "HTML")
-
-
 def test_consent_is_on_the_page_where_votes_are_stored() -> None:
     folder = Path("<b>home</b>") / "votes"
-    shown = html_of(build_page(ScriptedAssistant(), (), Sources(votes=Votes(folder))))
-    assert "&lt;b&gt;home&lt;/b&gt;/votes" in shown
-    without = html_of(build_page(ScriptedAssistant(), (), Sources()))
+    assert "&lt;b&gt;home&lt;/b&gt;/votes" in small_print(Sources(votes=Votes(folder)))
+    without = small_print(Sources())
     assert "If you vote" not in without
     assert "kept in your browser" in without

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.fakes_assistant import OTHER_WORDS
-from tests.ui.conftest import BROKEN, NOTICES, REFUSED, SIZES, Running
+from tests.ui.browsing import BROKEN, NOTICES, REFUSED, SIZES, Running
 
 SPOKEN = " ".join(OTHER_WORDS)
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from domains.validate import validate
 from tests.fakes_assistant import OTHER_WORDS
-from tests.ui.conftest import Running
+from tests.ui.browsing import Running
 from tests.ui.test_chat_browser import ask, choose, pixels_too_wide
 
 SPOKEN = " ".join(OTHER_WORDS)
@@ -199,6 +199,8 @@ def test_everything_can_be_read_and_has_a_name(running: Running, tmp_path: Path,
     seen += ("#passages li.contradicted b", "#passages li.unsupported b", "#consent", "#kept", "#up", "#status p")
     ratios = {selector: contrast(page, selector) for selector in seen}
     assert min(ratios.values()) >= 4.5, ratios
+    page.add_style_tag(content="#consent { color: #888 !important }")
+    assert contrast(page, "#consent") < 4.5
     assert pixels_too_wide(page) <= 0
     names = page.locator("button:visible, [role=combobox]:visible, textarea:visible").evaluate_all(
         "all => all.map(e => e.getAttribute('aria-label') || e.innerText || e.labels?.[0]?.innerText || '')"
