@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 SHINGLE_WORDS = 4
@@ -26,6 +26,24 @@ def shingles(text: str, size: int = SHINGLE_WORDS) -> frozenset[str]:
     if len(words) <= size:
         return frozenset([" ".join(words)]) if words else frozenset()
     return frozenset(" ".join(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def has_near_duplicate(texts: Sequence[str], among: Iterable[str], threshold: float = THRESHOLD) -> list[bool]:
+    """For each of `texts`, whether its shingle Jaccard similarity with any of `among` reaches `threshold`."""
+    sets = [grams for text in among if (grams := shingles(text))]
+    holders: dict[str, set[int]] = defaultdict(set)
+    for number, grams in enumerate(sets):
+        for gram in grams:
+            holders[gram].add(number)
+    return [is_near(shingles(text), sets, holders, threshold) for text in texts]
+
+
+def is_near(
+    grams: frozenset[str], sets: Sequence[frozenset[str]], holders: Mapping[str, set[int]], threshold: float
+) -> bool:
+    """Whether one of the sets that share a shingle with `grams` is similar enough."""
+    candidates = {number for gram in grams for number in holders.get(gram, ())}
+    return any(len(grams & sets[number]) >= threshold * len(grams | sets[number]) for number in candidates)
 
 
 def near_duplicates(texts: Mapping[str, str], threshold: float = THRESHOLD) -> list[NearDuplicate]:

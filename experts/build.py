@@ -18,6 +18,8 @@ from domains.atomic import write_text_atomically
 from domains.domain import GENERAL, Domain
 from domains.errors import UserError
 from domains.example import Example, Preference
+from domains.vote_training import VoteRows, vote_rows
+from domains.votes import Votes
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, joined
 from experts.device import release_memory
@@ -32,6 +34,7 @@ from experts.stages import align, pretrain, residual, reward, sft
 
 TRACK_WORK = "track"
 SOURCE = "source.json"
+UNSEEN_SETTINGS = ("checkpoint_steps", "gradient_checkpointing", "compile", "votes")  # the same rows, the same result
 REFERENCE_ARMS = ("foundation", "instruct", "dapt", "dapt_residual")
 Report = Callable[[str], None]
 Record = TypeVar("Record")
@@ -101,6 +104,13 @@ class Build:
         """The domain model with the instruction residual."""
         route = read_record(self.folder / "residual").get("metrics", {}).get("route", "adapters")
         return residual.result(route, self.instruct, self.folder / "residual")
+
+    @cached_property
+    def votes(self) -> VoteRows:
+        """What people preferred in the chat page, where the recipe trains on it; `max_examples` does not count them."""
+        if not self.recipe.align.votes:
+            return VoteRows()
+        return vote_rows(self.domain, Votes.of_home(self.home), (Domain.load(HOUSE),))
 
     def track(self, name: str) -> Checkpoint:
         """A model trained on top of the domain model."""
@@ -275,14 +285,15 @@ def multi_task_stage(build: Build) -> Stage:
 def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage:
     """Preference optimization on top of a checkpoint."""
     settings = build.recipe.align
-    rows = capped(build.domain.preferences("train"), settings)
+    votes = build.votes
+    rows = (*capped(build.domain.preferences("train"), settings), *votes.rows)
     arms = {name: model for name, model in build.arms().items() if name in REFERENCE_ARMS}
     parts = align.Parts(build.domain, settings, start, arms, build.expert, build.folder / "reward_model")
 
     def run(folder: Path) -> Mapping[str, Any]:
         work = folder / TRACK_WORK
         work.mkdir(exist_ok=True)
-        metrics = align.run(parts, rows, build.recipe.seed, work)
+        metrics = align.run(parts, rows, build.recipe.seed, work) | (votes.counts() if settings.votes else {})
         return finish(build, f"{build.domain.name}/{name}", about, Finish(start, rows, metrics), folder)
 
     record = inputs(build, settings, rows) | {"start": start.digest()} | parts.inputs()
@@ -292,7 +303,7 @@ def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage
 def reward_model_stage(build: Build) -> Stage:
     """The reward model of the domain's preferences, over the domain model."""
     settings = build.recipe.reward_model
-    rows = capped(build.domain.preferences("train"), settings)
+    rows = (*capped(build.domain.preferences("train"), settings), *build.votes.rows)
 
     def run(folder: Path) -> Mapping[str, Any]:
         return reward.run(build.dapt_residual, rows, settings, build.recipe.seed, folder)
@@ -314,7 +325,7 @@ def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
 def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:
     """What a training stage depends on."""
     return {
-        "settings": settings.model_dump(mode="json", exclude={"checkpoint_steps", "gradient_checkpointing", "compile"}),
+        "settings": settings.model_dump(mode="json", exclude={*UNSEEN_SETTINGS}),
         "seed": build.recipe.seed,
         "base": build.base_digest,
         "data": digest_of([repr(row) for row in data]),

@@ -85,6 +85,7 @@ class Align(Training):
     references: tuple[str, ...] = Field(("start",), min_length=1)
     mixing: dict[str, Any] = {}
     rewards: str = "given"
+    votes: bool = Field(False, description="train on the votes of the chat page too (HOME/votes/DOMAIN.jsonl)")
     learning_rate: float = Field(2e-4, gt=0, lt=1)
     epochs: float = Field(1.0, gt=0, le=100)
     accumulation: int = Field(2, ge=1)

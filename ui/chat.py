@@ -1,148 +1,61 @@
-"""The chat page (`expertsmith chat`): the answer as it is written, who wrote it and why, a switch to choose the expert.
-
-Thin over an Assistant: it shows, the assistant decides.
+"""The chat page (`expertsmith chat`): the answer as it is written, who wrote it and why, a second answer beside it,
+votes, and what the documents say. Its looks and wiring; what it does is in `chat_page`, and the assistant decides.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from domains.domain import GENERAL
 from domains.errors import UserError
-from domains.example import Message
 from router.assistant import AUTO, Assistant
-from router.route import Route
-from ui.schema import MAX_CHARACTERS, MAX_MESSAGES, notice_for
+from ui.answering import ALONE
+from ui.chat_page import LEFT, RIGHT, SAME, Page
+from ui.chat_panels import EMPTY_PANEL
+from ui.chat_parts import Parts
+from ui.chat_sources import Sources
+from ui.chat_state import Conversation
+from ui.chat_words import (
+    CAUTION,
+    KEPT,
+    MAX_QUESTION_CHARACTERS,
+    SENTENCE,
+    TITLE,
+    WAITING,
+    consent_words,
+    expert_title,
+)
 from ui.service import is_loopback
+from ui.streams import MAX_IN_LINE
 
 STYLE = Path(__file__).parent / "templates" / "chat.css"
-MAX_QUESTION_CHARACTERS = 4000
-MAX_ANSWERING = 8
-MAX_WAITING = 32
-MAX_BARS = 6
-TITLE = "expertsmith"
-SENTENCE = "Ask in your own words. The right expert answers, and you see which one it is and why."
-CAUTION = "Answers are written by a language model and can be wrong. Check what matters with a professional."
-WAITING = "The answer appears here."
-log = logging.getLogger(__name__)
-
-Updates = dict[Any, Any]
+MAX_WAITING = 64
+MAX_CHECKS = 2
+STORAGE = "expertsmith-chat"  # in the browser; every visitor gets it, so as a key it hides nothing and need not
+FOCUS = "() => document.querySelector('#question textarea')?.focus()"
+ANNOUNCE = """() => {
+  document.querySelector('#status')?.setAttribute('aria-live', 'polite');
+}"""
+LOOK = "() => document.querySelector('#alert section')?.scrollIntoView({block: 'nearest'})"
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """What was said; `open_question` waits for the first word of its answer."""
+class Controls:
+    """The components of the page that a reader uses and that do not change."""
 
-    turns: tuple[Message, ...] = ()
-    open_question: str = ""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The components of the page that change."""
-
-    chat: gr.Chatbot
-    panel: gr.HTML
-    status: gr.HTML
-    box: gr.Textbox
-    ask: gr.Button
-    stop: gr.Button
-    examples: gr.Column
-    conversation: gr.State
-
-    @property
-    def all(self) -> list[Any]:
-        """What an event may update."""
-        return list(vars(self).values())
-
-    def resting(self) -> Updates:
-        """The buttons while nothing is being answered."""
-        return {self.ask: gr.update(visible=True), self.stop: gr.update(visible=False)}
-
-    def busy(self) -> Updates:
-        """The buttons while an answer is being written; the examples have served."""
-        hidden = gr.update(visible=False)
-        return {self.ask: hidden, self.stop: gr.update(visible=True), self.examples: hidden}
-
-
-@dataclass(frozen=True)
-class Page:
-    """What the page does: each method takes component values and returns or yields updates of components."""
-
-    assistant: Assistant
-    notices: Mapping[str, str]
-    parts: Parts
-
-    def answer(self, question: str, choice: str, conversation: Conversation) -> Iterator[Updates]:
-        """Ask the assistant and show the answer as it is written; on failure the question returns to its box."""
-        parts = self.parts
-        turns = (*conversation.turns, Message("user", question.strip()))
-        if problem := question_problem(turns):
-            yield {parts.status: status_html(problem, "alert")}
-            return
-        yield {
-            parts.chat: bubbles(turns),
-            parts.status: status_html("Finding the expert for your question ..." if choice == AUTO else "Thinking ..."),
-            parts.box: "",
-            parts.conversation: Conversation(conversation.turns, question),
-            **parts.busy(),
-        }
-        try:
-            yield from self.written(turns, choice)
-        except Exception as error:
-            problem = failure_words(error)
-            yield {
-                parts.chat: bubbles(conversation.turns),
-                parts.status: status_html(problem, "alert"),
-                parts.box: question,
-                parts.conversation: conversation,
-                **parts.resting(),
-            }
-
-    def written(self, turns: tuple[Message, ...], choice: str) -> Iterator[Updates]:
-        """The decision, then the growing answer."""
-        parts = self.parts
-        reply = self.assistant.reply(turns, choice)
-        expert = reply.route.expert
-        yield {
-            parts.panel: panel_html(reply.route, choice != AUTO, notice_for(expert, self.notices)),
-            parts.status: status_html(f"{expert_title(expert)} is writing ..."),
-        }
-        text, finish_reason = "", None
-        for piece in reply.pieces:
-            text, finish_reason = text + piece.text, piece.finish_reason
-            said = (*turns, Message("assistant", text))
-            yield {parts.chat: bubbles(said), parts.conversation: Conversation(said)}
-        yield {parts.status: status_html(ending_words(reply.route, text, finish_reason)), **parts.resting()}
-
-    def stopped(self, conversation: Conversation) -> Updates:
-        """After Stop: what was written stays; a question without an answer returns to its box."""
-        updates = {self.parts.status: status_html("Stopped."), **self.parts.resting()}
-        if conversation.open_question:
-            updates[self.parts.box] = conversation.open_question
-            updates[self.parts.chat] = bubbles(conversation.turns)
-            updates[self.parts.conversation] = Conversation(conversation.turns)
-        return updates
-
-    def cleared(self) -> Updates:
-        """A new conversation."""
-        return {
-            self.parts.chat: [],
-            self.parts.panel: EMPTY_PANEL,
-            self.parts.status: "",
-            self.parts.box: "",
-            self.parts.examples: gr.update(visible=True),
-            self.parts.conversation: Conversation(),
-            **self.parts.resting(),
-        }
+    choice: gr.Dropdown
+    rival: gr.Dropdown
+    clear: gr.Button
+    chips: tuple[gr.Button, ...]
+    thumbs: tuple[gr.Button, gr.Button]
+    verdicts: dict[str, gr.Button]
 
 
 def launch(
@@ -150,7 +63,7 @@ def launch(
     host: str = "127.0.0.1",
     port: int = 7860,
     examples: Sequence[str] = (),
-    notices: Mapping[str, str] | None = None,
+    sources: Sources | None = None,
     block: bool = True,
 ) -> gr.Blocks:
     """Show the page until interrupted; with `block=False` return at once (`close()` ends it)."""
@@ -160,7 +73,7 @@ def launch(
             "with an SSH tunnel from elsewhere, or 'expertsmith serve' with an API key."
         )
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    page = build_page(assistant, examples, notices)
+    page = build_page(assistant, examples, sources)
     page.queue(max_size=MAX_WAITING, api_open=False)
     page.launch(
         server_name=host,
@@ -170,6 +83,7 @@ def launch(
         share=False,
         ssr_mode=False,
         max_file_size="1kb",
+        max_threads=MAX_WAITING,
         footer_links=[],
         theme=theme(),
         css_paths=STYLE,
@@ -184,37 +98,80 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(primary_hue="teal", neutral_hue="stone", radius_size="lg", font=fonts, font_mono=mono)
 
 
-def build_page(
-    assistant: Assistant, examples: Sequence[str] = (), notices: Mapping[str, str] | None = None
-) -> gr.Blocks:
-    """The page; `notices` are texts by domain name, `examples` are questions to start with."""
-    page: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
-    with page:
+def build_page(assistant: Assistant, examples: Sequence[str] = (), sources: Sources | None = None) -> gr.Blocks:
+    """The page; `examples` are questions to start with."""
+    sources = sources or Sources()
+    blocks: gr.Blocks = gr.Blocks(title=TITLE, analytics_enabled=False)
+    with blocks:
         gr.HTML(f"<header><h1>{TITLE}</h1><p>{SENTENCE}</p></header>", elem_id="head")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=5, min_width=280, elem_id="talk"):
-                chat = chat_log()
-                status = gr.HTML(elem_id="status")
-                box = question_box()
-                with gr.Row(elem_id="controls"):
-                    choice = expert_choice(assistant.experts)
-                    clear = gr.Button("Clear", variant="secondary", elem_id="clear", min_width=80, scale=0)
-                    stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=110, scale=0, visible=False)
-                    ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=110, scale=0)
-                with gr.Column(visible=bool(examples), elem_id="examples") as shown_examples:
-                    gr.HTML("<h2>Or begin with one of these</h2>")
-                    chips = [gr.Button(text, elem_classes="chip") for text in examples]
+                talk = talk_parts()
+                controls, buttons = control_parts(assistant.experts, examples)
+                gr.HTML(small_print(sources), elem_id="small-print")
             with gr.Column(scale=2, min_width=280, elem_id="side"):
                 panel = gr.HTML(EMPTY_PANEL, elem_id="panel")
         gr.HTML(f"<footer>{CAUTION}</footer>", elem_id="foot")
-        parts = Parts(chat, panel, status, box, ask, stop, shown_examples, gr.State(Conversation()))
-        connect(Page(assistant, notices or {}, parts), choice, clear, chips)
-    return page
+        kept = gr.BrowserState(storage_key=STORAGE, secret=STORAGE)
+        verdicts, thumbs = talk.pop("verdict_buttons"), talk.pop("thumb_buttons")
+        parts = Parts(panel=panel, conversation=gr.State(Conversation()), kept=kept, **talk, **buttons)
+        connect(blocks, Page(assistant, sources, parts), Controls(**controls, verdicts=verdicts, thumbs=thumbs))
+    return blocks
+
+
+def talk_parts() -> dict[str, Any]:
+    """What is urgent, the conversation, two answers beside each other, and what can be done with an answer."""
+    alert = gr.HTML(elem_id="alert")
+    chat = chat_log()
+    with gr.Column(visible=False, elem_id="duel") as duel:
+        with gr.Row(elem_id="sides", equal_height=True):
+            with gr.Column(min_width=240, elem_classes="side-column"):
+                left_head, left = gr.HTML(), answer_text("left")
+            with gr.Column(min_width=240, elem_classes="side-column"):
+                right_head, right = gr.HTML(), answer_text("right")
+        with gr.Row(visible=False, elem_id="verdicts") as verdicts:
+            gr.HTML("<p>Which answer is better?</p>")
+            titles = {LEFT: "Left is better", RIGHT: "Right is better", SAME: "About the same"}
+            buttons = {name: gr.Button(title, min_width=120, elem_id=name) for name, title in titles.items()}
+    status = gr.HTML(elem_id="status")
+    with gr.Row(elem_id="after"):
+        with gr.Row(visible=False, elem_id="thumbs") as thumbs:
+            gr.HTML("<p>Was this answer helpful?</p>")
+            up = gr.Button("Helpful", min_width=100, scale=0, elem_id="up")
+            down = gr.Button("Not helpful", min_width=100, scale=0, elem_id="down")
+        check = gr.Button("Check against the documents", visible=False, min_width=180, scale=0, elem_id="check")
+    passages = gr.HTML(elem_id="passages")
+    shown = {"alert": alert, "chat": chat, "status": status, "thumbs": thumbs, "check": check, "passages": passages}
+    sides = {"duel": duel, "left_head": left_head, "left": left, "right_head": right_head, "right": right}
+    return shown | sides | {"verdicts": verdicts, "verdict_buttons": buttons, "thumb_buttons": (up, down)}
+
+
+def control_parts(experts: Sequence[str], examples: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The question, who answers it, and the buttons: those that do not change, and those that do."""
+    box = question_box()
+    with gr.Row(elem_id="controls"):
+        choice, rival = expert_choice(experts), rival_choice(experts)
+        clear = gr.Button("Clear", variant="secondary", elem_id="clear", min_width=80, scale=0)
+        stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=110, scale=0, visible=False)
+        ask = gr.Button("Ask", variant="primary", elem_id="ask", min_width=110, scale=0)
+    with gr.Column(visible=bool(examples), elem_id="examples") as shown_examples:
+        gr.HTML("<h2>Or begin with one of these</h2>")
+        chips = tuple(gr.Button(text, elem_classes="chip") for text in examples)
+    changing = {"box": box, "ask": ask, "stop": stop, "examples": shown_examples}
+    return {"choice": choice, "rival": rival, "clear": clear, "chips": chips}, changing
+
+
+def small_print(sources: Sources) -> str:
+    """What is kept and stored, and where."""
+    folder = sources.votes.folder if sources.votes else None
+    consent = f'<p id="consent">{escape(consent_words(folder.as_posix()))}</p>' if folder else ""
+    return f'{consent}<p id="kept">{KEPT}</p>'
 
 
 def chat_log() -> gr.Chatbot:
     """The conversation. Dollar signs stay dollar signs: no LaTeX."""
     return gr.Chatbot(
+        label="Conversation",
         show_label=False,
         container=False,
         height="auto",
@@ -225,6 +182,11 @@ def chat_log() -> gr.Chatbot:
         feedback_options=None,
         allow_tags=False,
     )
+
+
+def answer_text(name: str) -> gr.Markdown:
+    """One of two answers; like in the conversation, no LaTeX."""
+    return gr.Markdown(elem_id=f"answer-{name}", latex_delimiters=[], line_breaks=True)
 
 
 def question_box() -> gr.Textbox:
@@ -245,110 +207,31 @@ def expert_choice(experts: Sequence[str]) -> gr.Dropdown:
     """The switch: the router's choice, or an expert by name."""
     choices = [("Choose for me", AUTO), *((expert_title(name), name) for name in experts)]
     return gr.Dropdown(
-        choices, value=AUTO, label="Who should answer?", filterable=False, elem_id="choice", min_width=200
+        choices, value=AUTO, label="Who should answer?", filterable=False, elem_id="choice", min_width=170
     )
 
 
-def connect(page: Page, choice: gr.Dropdown, clear: gr.Button, chips: Sequence[gr.Button]) -> None:
+def rival_choice(experts: Sequence[str]) -> gr.Dropdown:
+    """The second expert, whose answer stands beside the first."""
+    choices = [("Nobody: one answer", ALONE), *((expert_title(name), name) for name in experts)]
+    return gr.Dropdown(choices, value=ALONE, label="Compare with", filterable=False, elem_id="rival", min_width=170)
+
+
+def connect(blocks: gr.Blocks, page: Page, controls: Controls) -> None:
     """Wire the events; a chip asks the question that it shows."""
     parts, conversation = page.parts, page.parts.conversation
     shared: dict[str, Any] = {"outputs": parts.all, "show_progress": "hidden", "api_visibility": "private"}
-    asking: dict[str, Any] = shared | {"concurrency_limit": MAX_ANSWERING, "concurrency_id": "answers"}
-    asked = [gr.on([parts.box.submit, parts.ask.click], page.answer, [parts.box, choice, conversation], **asking)]
-    asked += [chip.click(page.answer, [chip, choice, conversation], **asking) for chip in chips]
+    asking: dict[str, Any] = shared | {"concurrency_limit": MAX_IN_LINE + 1, "concurrency_id": "answers"}
+    chosen = [controls.choice, controls.rival, conversation]
+    asked = [gr.on([parts.box.submit, parts.ask.click], page.answer, [parts.box, *chosen], **asking)]
+    asked += [chip.click(page.answer, [chip, *chosen], **asking) for chip in controls.chips]
     parts.stop.click(page.stopped, [conversation], cancels=asked, queue=False, **shared)
-    clear.click(page.cleared, cancels=asked, queue=False, **shared)
-
-
-def question_problem(turns: Sequence[Message]) -> str:
-    """Why the last turn cannot be asked, in words for a person; empty when it can."""
-    question = turns[-1].content
-    if not question:
-        return "Type a question first."
-    if len(question) > MAX_QUESTION_CHARACTERS:
-        return f"That question is too long. Please keep it under {MAX_QUESTION_CHARACTERS:,} characters."
-    if len(turns) > MAX_MESSAGES or sum(len(turn.content) for turn in turns) > MAX_CHARACTERS:
-        return "This conversation has become too long. Press Clear to begin a new one."
-    return ""
-
-
-def failure_words(error: Exception) -> str:
-    """An error in words for a person; what is a bug goes to the log."""
-    if isinstance(error, UserError):
-        return str(error)
-    log.error("an answer failed", exc_info=error)
-    return "Something went wrong while answering. Your question is back in its box: you can ask again."
-
-
-def ending_words(route: Route, text: str, finish_reason: str | None) -> str:
-    """What to say when the answer has ended: who gave it, and whether it is whole."""
-    if not text.strip():
-        return "The expert gave no answer. Try other words, or choose another expert."
-    cut = " The answer was cut off at its length limit." if finish_reason == "length" else ""
-    return f"Answered by {expert_title(route.expert)}.{cut}"
-
-
-def bubbles(turns: Sequence[Message]) -> list[dict[str, str]]:
-    """The conversation for the chat log. Answers may use Markdown, but no HTML, and pictures are not fetched."""
-    return [{"role": turn.role, "content": escape(turn.content, quote=False).replace("![", "!\\[")} for turn in turns]
-
-
-def expert_title(name: str) -> str:
-    """`mortgage/structured` as a person reads it."""
-    domain, _, track = name.partition("/")
-    return f"{domain_title(domain)} \u00b7 {track}" if track else domain_title(domain)
-
-
-def domain_title(name: str) -> str:
-    """The name of a domain as a person reads it."""
-    return "General model" if name == GENERAL else name.replace("_", " ").replace("-", " ").capitalize()
-
-
-def status_html(words: str, role: str = "status") -> str:
-    """The line under the conversation; a screen reader announces it."""
-    return f'<p role="{role}" class="{role}">{escape(words)}</p>' if words else ""
-
-
-def panel_html(route: Route, forced: bool, notice: str) -> str:
-    """Who answered, how sure the router was, why, and what else it considered."""
-    sure = "Chosen by you" if forced else f"Confidence {route.confidence:.0%}"
-    bars = "" if forced else bars_html(route)
-    domain, _, track = route.expert.partition("/")
-    line = f'<p class="track">{escape(track)} expert</p>' if track else ""
-    note = f'<p class="notice">{escape(notice)}</p>' if notice else ""
-    return (
-        f'<section class="card" aria-label="Who answered"><h2>Answered by</h2>'
-        f'<p class="who">{escape(domain_title(domain))}</p>{line}<p class="sure">{sure}</p>'
-        f'<p class="why">{escape(why(route, forced))}</p>{bars}{note}</section>'
-    )
-
-
-def why(route: Route, forced: bool) -> str:
-    """One plain sentence."""
-    if forced:
-        return "You chose this expert, so the router was not asked."
-    best = max(route.scores, key=lambda name: route.scores[name], default=route.expert)
-    if not route.abstained:
-        return "The router read your question and found this expert the best match."
-    if best == route.expert:
-        return "The router found no special field in your question, so the general model answers."
-    closest = f"{expert_title(best)}, reached only {route.scores[best]:.0%}"
-    return f"The router was not sure enough: the closest expert, {closest}. So the general model answers."
-
-
-def bars_html(route: Route) -> str:
-    """The most likely experts with their probabilities as bars."""
-    ranked = sorted(route.scores.items(), key=lambda item: -item[1])[:MAX_BARS]
-    rows = "".join(
-        f'<li class="{"picked" if name == route.expert else "other"}"><span>{escape(expert_title(name))}</span>'
-        f'<b>{score:.0%}</b><i aria-hidden="true"><u style="width:{score:.1%}"></u></i></li>'
-        for name, score in ranked
-    )
-    return f"<h3>What the router considered</h3><ol>{rows}</ol>" if rows else ""
-
-
-EMPTY_PANEL = (
-    '<section class="card" aria-label="Who answered"><h2>Answered by</h2><p class="why">'
-    "After your question you see here which expert answers, how sure the router is, and what else it considered."
-    "</p></section>"
-)
+    controls.clear.click(page.cleared, cancels=asked, queue=False, **shared)
+    for good, thumb in zip((True, False), controls.thumbs, strict=True):
+        thumb.click(partial(page.rated, good), [conversation], **shared).then(None, js=FOCUS)
+    for name, button in controls.verdicts.items():
+        button.click(partial(page.judged, name), [conversation], **shared).then(None, js=FOCUS)
+    parts.check.click(page.checked, [conversation], concurrency_limit=MAX_CHECKS, **shared)
+    blocks.load(page.restored, [parts.kept], **shared)
+    parts.alert.change(None, js=LOOK)
+    blocks.load(None, js=ANNOUNCE)

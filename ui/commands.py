@@ -350,11 +350,12 @@ def chat(options: Options) -> int:
     """The chat page."""
     from router.local import LocalAssistant
     from ui.chat import launch
+    from ui.chat_sources import Sources
 
     assistant = LocalAssistant.load(options.home, options.strategy)
     say(f"Chat page on http://{options.host}:{options.port}")
     try:
-        launch(assistant, options.host, options.port, EXAMPLES, notices())
+        launch(assistant, options.host, options.port, EXAMPLES, Sources.of_home(options.home))
     except OSError as error:
         raise UserError(f"Port {options.port} cannot be used ({error}). Give another one with --port.") from None
     return 0

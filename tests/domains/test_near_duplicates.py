@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domains.near_duplicates import near_duplicates, shingles
+from domains.near_duplicates import has_near_duplicate, near_duplicates, shingles
 
 
 def test_shingles_by_hand():
@@ -50,3 +50,11 @@ def test_equals_brute_force(texts, threshold):
             expected[a, b] = len(one & two) / len(one | two)
     found = {(d.first, d.second): d.similarity for d in near_duplicates(by_id, threshold)}
     assert found == pytest.approx(expected)
+
+
+@settings(max_examples=50)
+@given(st.lists(words, max_size=4), st.lists(words, max_size=4))
+def test_near_one_of_others_is_near_in_a_pair(texts, others):
+    """Brute force: a text is near when any pair with it reaches the threshold."""
+    expected = [bool([1 for other in others if near_duplicates({"a": text, "b": other})]) for text in texts]
+    assert has_near_duplicate(texts, others) == expected

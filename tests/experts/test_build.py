@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 
 from domains.errors import UserError
 from domains.example import Message
+from domains.votes import Candidate, Votes
 from experts.build import Build, run_build, stage_names
 from experts.checkpoint import load, read_adapter
-from experts.journal import LOCK, RECORD
+from experts.journal import LOCK, RECORD, read_record
 from experts.recipe import load_recipe
 from experts.train import COMPLETE
 from tests.fakes import tiny_build, tiny_recipe, trained
@@ -237,3 +238,31 @@ def test_an_alignment_that_can_not_be_is_refused_before_anything_is_trained(tmp_
     with pytest.raises(UserError, match=answer):
         run_build(tiny_build(tmp_path, setting), lambda line: None)
     assert not (tmp_path / "home" / "house").exists()
+
+
+def with_votes(built, folder, votes):
+    """A copy of a finished build whose recipe trains on votes."""
+    shutil.copytree(built.home, folder / "home")
+    domain = built.domain
+    recipe = built.recipe.model_copy(update={"align": built.recipe.align.model_copy(update={"votes": votes})})
+    store = Votes.of_home(folder / "home")
+    held_out = domain.preferences("test")[0].prompt
+    better, worse = Candidate("toy/conversation", "On the shelf."), Candidate("general", "No idea.")
+    store.prefer([Message("user", "Which shop repairs old wooden trains in winter?")], better, worse)
+    store.prefer(held_out, better, worse)
+    return Build(domain, recipe, folder / "home")
+
+
+def test_votes_are_trained_on_where_the_recipe_says_so(built, tmp_path):
+    """Two votes, one of them on a held-out prompt: one more row, in both preference tracks, and in the record."""
+    rows = read_record(built.folder / "conversation")["metrics"]["rows"]
+    records = {r["stage"]: r for r in run_build(with_votes(built, tmp_path, votes=True), lambda line: None)}
+    for name in ("toy/conversation", "toy/multi_task"):
+        metrics = records[name]["metrics"]
+        assert (metrics["rows"], metrics["vote_rows"], metrics["vote_rows_near_held_out"]) == (rows + 1, 1, 1)
+    assert all(records[name]["reused"] for name in STAGES if name not in ("toy/conversation", "toy/multi_task"))
+
+
+def test_votes_change_nothing_by_default(built, tmp_path):
+    assert not built.recipe.align.votes
+    assert all(record["reused"] for record in run_build(with_votes(built, tmp_path, votes=False), lambda line: None))

@@ -4,81 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from domains.errors import UserError
-from tests.fakes_assistant import OTHER_WORDS, ScriptedAssistant
-from ui.chat import launch
+from tests.fakes_assistant import OTHER_WORDS
+from tests.ui.browsing import BROKEN, NOTICES, REFUSED, SIZES, Running
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-SIZES = {"desktop": (1280, 800), "phone": (375, 812)}
-NOTICES = {"caregiving": "In an emergency call 911.", "mortgage": "Not legal advice."}
-EXAMPLES = ("What is escrow?", "My mother wanders at night.")
-BROKEN, REFUSED = "My mother broke it", "My mother refused"
 SPOKEN = " ".join(OTHER_WORDS)
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium: apt-get install -y chromium"),
-]
-
-
-class Running:
-    """A page that is up, the assistant behind it, and the addresses that the browser asked for."""
-
-    def __init__(self, assistant: ScriptedAssistant, url: str, browser: Browser) -> None:
-        self.assistant, self.url, self.browser = assistant, url, browser
-        self.requested: list[str] = []
-
-    def visit(self, size: str = "desktop") -> Page:
-        width, height = SIZES[size]
-        page = self.browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(15_000)
-        page.on("request", self.note)
-        page.goto(self.url)
-        page.locator("#question textarea").wait_for()
-        return page
-
-    def note(self, request: Request) -> None:
-        self.requested.append(request.url)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=15_000)
-    expect.set_options(timeout=15_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def running(browser: Browser) -> Iterator[Running]:
-    failures = {BROKEN: RuntimeError("secret detail")}
-    refusals = {REFUSED: UserError("The question is too long. Ask a shorter one.")}
-    assistant = ScriptedAssistant(delay_seconds=0.03, failures=failures, refusals=refusals)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    page = launch(assistant, port=port, examples=EXAMPLES, notices=NOTICES, block=False)
-    yield Running(assistant, f"http://127.0.0.1:{port}/", browser)
-    for context in browser.contexts:
-        context.close()
-    page.close(verbose=False)
+pytestmark = pytest.mark.browser
 
 
 def ask(page: Page, question: str) -> None:
@@ -86,8 +22,8 @@ def ask(page: Page, question: str) -> None:
     page.keyboard.press("Enter")
 
 
-def choose(page: Page, expert: str) -> None:
-    page.get_by_label("Who should answer?").click()
+def choose(page: Page, expert: str, label: str = "Who should answer?") -> None:
+    page.get_by_label(label).click()
     page.get_by_role("option", name=expert).click()
 
 
@@ -209,7 +145,7 @@ def test_errors_are_words_and_the_question_is_kept(running: Running, caplog: pyt
     ask(page, REFUSED)
     expect(alert).to_have_text("The question is too long. Ask a shorter one.")
     expect(box).to_have_value(REFUSED)
-    with caplog.at_level(logging.CRITICAL, logger="ui.chat"):
+    with caplog.at_level(logging.CRITICAL, logger="ui.chat_words"):
         ask(page, BROKEN)
         expect(alert).to_contain_text("Something went wrong")
     expect(box).to_have_value(BROKEN)
@@ -244,7 +180,7 @@ def test_nothing_is_fetched_from_elsewhere(running: Running) -> None:
 
 
 def test_keyboard_alone_is_enough(running: Running) -> None:
-    """The question has the focus at the start; Tab leads to the switch, then to Clear, then to Ask."""
+    """The question has the focus at the start; Tab leads to the two switches, then to Clear, then to Ask."""
     page = running.visit()
     expect(page.locator("#question textarea")).to_be_focused()
     page.keyboard.type("My mother?")
@@ -256,6 +192,8 @@ def test_keyboard_alone_is_enough(running: Running) -> None:
     expect(switch).to_have_attribute("aria-activedescendant", re.compile(r"option-1$"))
     page.keyboard.press("Enter")
     expect(switch).to_have_value("Mortgage · conversation")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("combobox", name="Compare with")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.locator("#clear")).to_be_focused()
     page.keyboard.press("Tab")
