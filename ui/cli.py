@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_building(verbs)
     add_judging(verbs)
+    add_reports(verbs)
     add_using(verbs)
     return top
 
@@ -130,6 +131,10 @@ def add_judging(verbs: Any) -> None:
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation or references")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
+
+
+def add_reports(verbs: Any) -> None:
+    """Verbs about reports and test data."""
     compare = verb(
         verbs,
         "compare",
