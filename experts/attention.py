@@ -21,7 +21,7 @@ def attention_input(model: Any, mask_R1LL: Tensor, dtype: torch.dtype) -> Tensor
     """What a model gets as `attention_mask` for a boolean mask (R, 1, L, L); None for an empty one."""
     if not mask_R1LL.numel():
         return None
-    if getattr(model.config, "_attn_implementation", None) == FLEX:
+    if getattr(getattr(model, "config", None), "_attn_implementation", None) == FLEX:
         return block_mask(mask_R1LL)
     return additive(mask_R1LL, dtype)
 

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_building(verbs)
     add_judging(verbs)
     add_judge_checks(verbs)
+    add_reports(verbs)
     add_using(verbs)
     return top
 
@@ -134,9 +135,15 @@ def add_judging(verbs: Any) -> None:
         help="e.g. bertscore.idf=true",
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
-    bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation, references or router")
+    bench.add_argument(
+        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation or serving"
+    )
     bench.add_argument("--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label} to measure on")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
+
+
+def add_reports(verbs: Any) -> None:
+    """Verbs about reports and test data."""
     compare = verb(
         verbs,
         "compare",

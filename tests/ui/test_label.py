@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from judges.labels import Session, read_labels
-from tests.ui.test_chat_browser import ARGUMENTS, CHROMIUM
+from tests.ui.browsing import ARGUMENTS, CHROMIUM
 from ui.label import ALL_DONE, LabelPage, launch, pair_html, progress_html
 
 HOSTILE = "<script>alert(1)</script> <b>bold</b> ![x](http://192.0.2.1/x.png)\nsecond line"
