@@ -12,6 +12,7 @@ rejected answers as rewards, which is what a perfect reward model would say. Wha
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from domains.domain import Domain
 from domains.example import Preference, Split
 from experts import house
-from experts.alignment import Alignment, train_preferences
+from experts.alignment import REFERENCES, Alignment, train_preferences
 from experts.checkpoint import Checkpoint, joined, load, load_tokenizer
 from experts.device import probe
 from experts.digests import digest_of
@@ -103,7 +104,7 @@ class Bench:
         return max(rates, key=lambda rate: summary(self.trained(name, rate, SEEDS[0], "dev"))["pair_accuracy_reward"])
 
     def trained(self, name: str, rate: float, seed: int, split: Split) -> list[Scores]:
-        """Scores on a split after training; both splits are scored, so that a run is never made twice."""
+        """Scores on a split after training; the first seed, which the rate is chosen with, is scored on both."""
         key = digest_of([name, OBJECTIVES[name], rate, seed, data_digest(self.quick)])
         known = self.known()
         if key not in known:
@@ -122,16 +123,24 @@ class Bench:
         return {row["key"]: row for row in (json.loads(line) for line in lines if line.endswith("\n"))}
 
     def train(self, name: str, rate: float, seed: int) -> dict[str, list[dict[str, Any]]]:
-        """One training run, scored on dev and test."""
+        """One training run, scored on test, and on dev for the choice of the rate. All start from the same model, so the
+        references are computed once."""
         with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
             folder = Path(temporary)
             start = starting_model(folder)
             settings = Align(learning_rate=rate, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
             objective = load_objective(*OBJECTIVES[name])
             rows = preferences("train", self.quick)
-            train_preferences(start, rows, Alignment(objective), settings, seed, folder / "own")
-            tuned = joined(start, folder / "own", folder / "joined")
-            splits: tuple[Split, ...] = ("dev", "test")
+            own, kept = folder / "own", self.path.with_suffix(".references.json")
+            own.mkdir()
+            if kept.exists():
+                shutil.copy(kept, own / REFERENCES)
+            train_preferences(start, rows, Alignment(objective), settings, seed, own)
+            if (own / REFERENCES).exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(own / REFERENCES, kept)
+            tuned = joined(start, own, folder / "joined")
+            splits: tuple[Split, ...] = ("dev", "test") if seed == SEEDS[0] else ("test",)
             return {
                 split: scored(tuned, preferences(split, self.quick), start_logprobs(split, self.quick))
                 for split in splits
