@@ -128,7 +128,7 @@ def add_judging(verbs: Any) -> None:
         help="e.g. bertscore.idf=true",
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
-    bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation or references")
+    bench.add_argument("name", metavar="NAME", help="preference, objectives, recommendation, references or evaluation")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
     compare = verb(
         verbs,

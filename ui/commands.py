@@ -287,7 +287,7 @@ def bench(options: Options) -> int:
     from domains.plugins import load_plugin
 
     found = load_plugin("experts.benches", options.name, "bench").run(options.quick, options.home)
-    emit(options, found, [json.dumps(row) for row in found["rows"]])
+    emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
 
 
