@@ -31,9 +31,9 @@ def test_known_units(text: str, value: float, unit: str):
 
 
 def test_other_units_are_the_nouns_that_follow():
-    (found,) = quantities("five firm back blows, then")
+    (found,) = quantities("five firm blows, then stop")
     assert found.value == 5
-    assert {"firm", "back", "blow"} == found.nouns
+    assert {"firm", "blow"} == found.nouns
     assert quantities("one sixth of the bills")[0].value == pytest.approx(1 / 6)
 
 
@@ -53,7 +53,7 @@ def test_no_number(text: str):
         ("within 3 days", "within three business days", []),
         ("a two-week wait", "a wait of 14 days", []),
         ("one year", "twelve months", []),
-        ("call 800-111-2222", "call (800) 333-4444", [("800-111-2222", "800-333-4444")]),
+        ("call 800-111-2222", "call (800) 333-4444", [("800-111-2222", "(800) 333-4444")]),
         ("call 1-800-111-2222", "call 800-111-2222", []),
         ("ten teeth", "within three days", [("ten teeth", "")]),
         ("no number", "within three days", []),
