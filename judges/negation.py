@@ -46,7 +46,7 @@ def negated_stems(sentence: str) -> frozenset[str]:
 def is_elliptical(sentence: str) -> bool:
     """A negation that leaves out what it negates ("..., while federal law does not."): nobody can tell by rules."""
     tokens = TOKEN.findall(sentence.lower().replace("’", "'"))
-    pairs = zip(tokens, [*tokens[1:], "."], strict=True)
+    pairs = zip(tokens, [*tokens[1:], "."], strict=False)
     return any(NEGATOR.fullmatch(token) and not after[0].isalpha() for token, after in pairs)
 
 

@@ -17,7 +17,7 @@ SMALL = {word: value for value, word in enumerate(ONES.split())}
 TENS = {word: 10 * value for value, word in enumerate(DECADES.split(), start=2)}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
 PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
-UNITS = {
+BASE_UNITS = {
     "minute": ("hour", 1 / 60),
     "hour": ("hour", 1.0),
     "day": ("hour", 24.0),
@@ -30,6 +30,7 @@ UNITS = {
     "dollar": ("dollar", 1.0),
     "mile": ("mile", 1.0),
 }
+UNITS = {stem(word): base for word, base in BASE_UNITS.items()}
 PHONE = r"\d?-?\(?\d{3}\)?[- .]\d{3}[- .]\d{4}"
 TOKEN = re.compile(
     rf"(?P<code>{PHONE}|\d+(?:/\d+)+|\d{{1,2}}:\d\d)|(?P<number>\$?\d[\d,]*(?:\.\d+)?)|(?P<word>%|[a-z]+(?:'[a-z]+)?)"

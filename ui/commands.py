@@ -293,7 +293,7 @@ def bench(options: Options) -> int:
     if given and "data" not in signature(measure).parameters:
         raise UserError(f"The bench '{options.name}' takes no --data. Leave it out, or use 'bench router'.")
     found = measure(options.quick, options.home, **given)
-    emit(options, found, [json.dumps(row) for row in found["rows"]])
+    emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
 
 

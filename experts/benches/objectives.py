@@ -123,8 +123,8 @@ class Bench:
         return {row["key"]: row for row in (json.loads(line) for line in lines if line.endswith("\n"))}
 
     def train(self, name: str, rate: float, seed: int) -> dict[str, list[dict[str, Any]]]:
-        """One training run, scored on test, and on dev for the choice of the rate. All start from the same model, so the
-        references are computed once."""
+        """One training run, scored on test, and on dev where the rate is chosen. All start from one model: its
+        log-probabilities are computed once."""
         with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
             folder = Path(temporary)
             start = starting_model(folder)

@@ -1,12 +1,24 @@
-"""Readability by hand-counted texts, and against textstat 0.7.3."""
+"""Readability by hand-counted texts, against textstat 0.7.3, and on 40 texts in an easier and a harder version."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 from scipy.stats import pearsonr
 
 from domains.domain import Domain
-from judges.scorers.readability import Judge, count, flesch_kincaid_grade, flesch_reading_ease, gunning_fog, smog
+from judges.scorers.readability import (
+    Judge,
+    automated_readability,
+    coleman_liau,
+    count,
+    flesch_kincaid_grade,
+    flesch_reading_ease,
+    gunning_fog,
+    smog,
+)
 from judges.verdict import Answered
 from tests.fakes_judges import textstat
 
@@ -64,6 +76,8 @@ def varied_texts() -> list[str]:
         (flesch_kincaid_grade, "flesch_kincaid_grade"),
         (flesch_reading_ease, "flesch_reading_ease"),
         (gunning_fog, "gunning_fog"),
+        (coleman_liau, "coleman_liau_index"),
+        (automated_readability, "automated_readability_index"),
     ],
 )
 def test_differential_with_textstat(ours, theirs: str):
@@ -72,3 +86,44 @@ def test_differential_with_textstat(ours, theirs: str):
     reference = getattr(textstat(), theirs)
     assert len(texts) > 100
     assert pearsonr([ours(count(text)) for text in texts], [reference(text) for text in texts]).statistic >= 0.95
+
+
+def test_smog_against_textstat():
+    """Where it is defined: three sentences or more."""
+    pairs = [(smog(count(text)), textstat().smog_index(text)) for text in varied_texts()]
+    defined = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs > 0]
+    assert len(defined) > 100
+    assert pearsonr(*zip(*defined, strict=True)).statistic >= 0.9
+
+
+def test_letters_by_hand():
+    """3 words (We, owe, $1,200 as 1,200), 1 sentence, 2 + 3 + 4 = 9 letters and digits: Coleman-Liau 5.88 * 9 / 3 -
+    29.6 / 3 - 15.8, automated index 4.71 * 9 / 3 + 0.5 * 3 - 21.43."""
+    counts = count("We owe $1,200.")
+    assert (counts.words, counts.sentences, counts.letters) == (3, 1, 9)
+    assert coleman_liau(counts) == pytest.approx(5.88 * 3 - 29.6 / 3 - 15.8)
+    assert automated_readability(counts) == pytest.approx(4.71 * 3 + 1.5 - 21.43)
+
+
+def version_pairs() -> list[tuple[str, str]]:
+    lines = (Path(__file__).parents[2] / "data" / "readability_pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    return [(row["easier"], row["harder"]) for row in map(json.loads, lines)]
+
+
+def graded(answer: str, question: str = "", reference: str | None = None) -> float:
+    value = Judge()([Answered(question, answer, reference)])[0].value
+    assert value is not None
+    return value
+
+
+def test_easier_and_harder_versions_are_told_apart():
+    pairs = version_pairs()
+    assert len(pairs) == 40
+    assert sum(graded(easier) < graded(harder) for easier, harder in pairs) >= 0.95 * len(pairs)
+
+
+def test_the_answer_is_judged_and_nothing_else():
+    """A hard question with an easy answer; swapped, the grade is that of the hard text, which is worse."""
+    pairs = version_pairs()
+    assert all(graded(easy, hard) < graded(hard, easy) for easy, hard in pairs[:30])
+    assert all(graded(easy, hard, hard) == graded(easy) for easy, hard in pairs)
