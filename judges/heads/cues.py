@@ -85,28 +85,27 @@ class Reading:
 
 
 def read(post: str, reply: str) -> Reading:
-    """The cues and the shape of a reply to a post."""
+    """The cues and the shape of a reply to a post; stock phrases are counted, and nothing else sees them."""
     spoken = reply_sentences(reply)
-    phrases = phrases_in(spoken)
-    asked = [sentence for sentence in spoken if sentence.rstrip("\"')”’ ").endswith("?") and ASKING.search(sentence)]
-    phrases["question"] = tuple(asked)
+    rest = [own for sentence in spoken if (own := without_stock(sentence)) == sentence or words(own)]
+    asked = [sentence for sentence in rest if sentence.rstrip("\"')”’ ").endswith("?") and ASKING.search(sentence)]
+    phrases = {name: matches(pattern, spoken) for name, pattern in STOCK.items()}
+    phrases |= {name: matches(pattern, rest) for name, pattern in CUES.items()} | {"question": tuple(asked)}
     counts = {name: capped(len(phrases[name])) for name in PATTERNS}
     found = {name: texts for name, texts in phrases.items() if texts}
-    return Reading(counts | shape(post, spoken, asked), found, tuple((not_steps(spoken) or spoken)[:OPENING]))
+    return Reading(counts | shape(post, rest, asked), found, tuple((not_steps(rest) or rest)[:OPENING]))
 
 
-def phrases_in(spoken: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The phrases of each cue; stock phrases are taken out before the other cues are looked for."""
-    found = {name: tuple(m.group().strip() for s in spoken for m in PATTERNS[name].finditer(s)) for name in STOCK}
-    rest = [without_stock(sentence) for sentence in spoken]
-    return found | {name: tuple(m.group().strip() for s in rest for m in PATTERNS[name].finditer(s)) for name in CUES}
+def matches(pattern: re.Pattern[str], spoken: Sequence[str]) -> tuple[str, ...]:
+    """Every phrase of the sentences that a pattern finds."""
+    return tuple(found.group().strip() for sentence in spoken for found in pattern.finditer(sentence))
 
 
 def without_stock(sentence: str) -> str:
     """A sentence with its stock phrases taken out."""
     for name in STOCK:
-        sentence = PATTERNS[name].sub(" ", sentence)
-    return sentence
+        sentence = PATTERNS[name].sub("", sentence)
+    return sentence.strip()
 
 
 def shape(post: str, spoken: Sequence[str], asked: Sequence[str]) -> dict[str, float]:
@@ -119,7 +118,7 @@ def shape(post: str, spoken: Sequence[str], asked: Sequence[str]) -> dict[str, f
     warm = [sentence for sentence in not_steps(spoken) if any(PATTERNS[name].search(sentence) for name in WARM)]
     return {
         "log_words": log(1 + min(len(every), ENOUGH_WORDS)),
-        "very_short": float(len(every) <= 5),
+        "very_short": float(0 < len(every) <= 5),
         "first_person": sum(token in FIRST_PERSON for token in every) / total,
         "second_person": sum(token in SECOND_PERSON for token in every) / total,
         "speaks_of_self": capped(sum(bool(FIRST_PERSON & found) for found in tokens)),

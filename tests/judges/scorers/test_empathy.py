@@ -165,7 +165,7 @@ def test_hostile_texts_take_linear_time():
         "so very really " * 4000, "after a b c d " * 4000, "i am " + "so " * 10_000, "was a " * 8000,
         "i'm so sorry " * 4000, "not a not a " * 4000, "honestly i i i " * 4000, "we" * 20_000, "?" * 20_000,
     )  # fmt: skip
-    start = time.perf_counter()
+    start = time.process_time()
     for text in texts:
         read(text, text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

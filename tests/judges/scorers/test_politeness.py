@@ -52,10 +52,10 @@ def test_an_empty_answer_is_unscored():
 
 
 def test_hostile_texts_take_linear_time():
-    start = time.perf_counter()
+    start = time.process_time()
     for text in ("you " * 10_000, "a ,,,," * 5000, "!?" * 10_000, "word." * 5000, "x" * 40_000, "-" * 40_000):
         strategies_in(text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
