@@ -158,3 +158,20 @@ class Answer(Iterator[Piece]):
             return item
         self.open_choices = 0
         raise item or StopIteration
+
+
+class Listener(Iterator[Piece]):
+    """An answer as its reader holds it: whoever drops it, or closes it, ends the generation."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def __next__(self) -> Piece:
+        return next(self.answer)
+
+    def close(self) -> None:
+        """End the answer, from any thread."""
+        self.answer.close()
+
+    def __del__(self) -> None:
+        self.answer.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from domains.errors import unknown_name
 from domains.example import Message
-from router.assistant import AUTO, Reply, Sampling
+from router.assistant import AUTO, Listener, Reply, Sampling
 from router.backends.backend import Backend
 from router.backends.in_process import InProcess
 from router.engine import Engine
@@ -54,7 +54,7 @@ class LocalAssistant:
         sampling = sampling or Sampling()
         self.backend.check_room(client, sampling.num_answers)
         route = self.route(messages, expert)
-        return Reply(route, self.backend.start(messages, route.expert, sampling, client))
+        return Reply(route, Listener(self.backend.start(messages, route.expert, sampling, client)))
 
     def rewards(self, messages: Sequence[Message], expert: str, answers: Sequence[str]) -> list[float]:
         """How good the expert's own preference head finds answers."""

@@ -31,11 +31,12 @@ NONSENSE = (b"{", b"[]", b'{"model": 5}', b'{"model": "auto", "messages": []}', 
 @dataclass(frozen=True)
 class Plan:
     """How many clients ask for how long; each answer has at most `max_tokens`.
-    `kinds` are the weights of the ways to ask."""
+    `kinds` are the weights of the ways to ask, and each client asks `at_least` so often, whatever the time."""
 
     seconds: float = 20.0
     clients: int = 16
     max_tokens: int = 48
+    at_least: int = 1
     seed: int = 0
     key: str | None = None
     kinds: Mapping[str, int] = field(default_factory=lambda: KINDS)
@@ -104,7 +105,9 @@ class Client:
             "leave": lambda: self.stream(leave=True),
             "malformed": self.malformed,
         }
-        while time.monotonic() < deadline:
+        count = 0
+        while time.monotonic() < deadline or count < self.plan.at_least:
+            count += 1
             (kind,) = self.chance.choices(list(self.plan.kinds), list(self.plan.kinds.values()))
             try:
                 outcome = await asks[kind]()

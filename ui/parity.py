@@ -2,13 +2,14 @@
 export and, if given, from another endpoint; and whether each adapter changes the output at all.
 
 Two pairs must agree exactly: the service runs the same model in a batch, and a bf16 export holds the weights that are
-evaluated. Applied and merged adapters round differently, so their agreement is a share.
+evaluated. Other kernels, and adapters applied or merged, round differently, so their agreement is a share.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from experts.checkpoint import load
 from experts.device import probe
 from experts.encoding import prompt_ids
 from experts.export import PROBE_TOKENS, PROBES, base_of, export, greedy, read_back, same_share
+from router.assistant import Sampling
 from router.backends.in_process import InProcess
 from router.backends.openai_server import name_there
 from router.engine import Engine
@@ -50,15 +52,15 @@ class Agreement:
 
 def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
     """One expert in this process, in the service, evaluated (merged) and exported."""
+    here, over_http = alone(engine, name), served(engine, name)
+    yield Agreement(f"service answers as this process ({name})", same_share(here, over_http), True)
     with engine.using(name) as model:
-        here = greedy(model, engine.tokenizer)
-    yield Agreement(
-        f"service answers as this process ({name})", same_share(retold(engine, here), served(engine, name)), True
-    )
+        plain = retold(engine, greedy(model, engine.tokenizer))
+    yield Agreement(f"this process answers as transformers' own loop ({name})", same_share(plain, here), False)
     expert = engine.experts[name]
     device = probe()
     merged = greedy(load(expert.checkpoint(base_of(expert)), device.dtype, device.score_attention), engine.tokenizer)
-    yield Agreement(f"adapter applied as merged ({name})", same_share(merged, here), False)
+    yield Agreement(f"adapter applied as merged ({name})", same_share(retold(engine, merged), here), False)
     with tempfile.TemporaryDirectory(prefix="expertsmith-doctor-") as folder:
         written = export(expert, "safetensors", "bf16", Path(folder) / "out")
         again = greedy(read_back(written.path), engine.tokenizer)
@@ -66,25 +68,43 @@ def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
     yield Agreement(f"export answers as evaluated ({name})", same_share(merged, again), exact)
 
 
+def alone(engine: Engine, name: str) -> list[list[int]]:
+    """This process's answers to the probes, one after the other."""
+    backend = InProcess(engine)
+    answers = []
+    for question in PROBES:
+        sampling = Sampling(max_tokens=PROBE_TOKENS)
+        pieces = list(backend.start([Message("user", question)], name, sampling, ""))
+        text = "".join(piece.text for piece in pieces)
+        answers.append(tokens_of(engine, text, pieces[-1].finish_reason or "stop"))
+    backend.close(0)
+    return answers
+
+
 def served(engine: Engine, name: str) -> list[list[int]]:
-    """The service's answers to the probes."""
+    """The service's answers to the probes, all at once."""
     assistant = LocalAssistant(InProcess(engine), load_router(engine.home, "fixed", engine))
-    with local_service(assistant) as url, OpenAI(base_url=url, api_key="none", max_retries=0) as client:
-        return asked(client, name, engine)
+    with (
+        local_service(assistant) as url,
+        OpenAI(base_url=url, api_key="none", max_retries=0) as client,
+        ThreadPoolExecutor(len(PROBES)) as threads,
+    ):
+        answers = list(threads.map(lambda question: ask(client, name, engine, question), PROBES))
+    assistant.close(0)
+    return answers
 
 
 def asked(client: OpenAI, model: str, engine: Engine) -> list[list[int]]:
-    """The tokens of an endpoint's greedy answers, read from their text."""
-    answers = []
-    for question in PROBES:
-        reply = client.chat.completions.create(
-            model=model,
-            messages=[{"role": "user", "content": question}],
-            max_tokens=PROBE_TOKENS,
-            temperature=0,
-        )
-        answers.append(tokens_of(engine, reply.choices[0].message.content or "", reply.choices[0].finish_reason))
-    return answers
+    """The tokens of an endpoint's greedy answers."""
+    return [ask(client, model, engine, question) for question in PROBES]
+
+
+def ask(client: OpenAI, model: str, engine: Engine, question: str) -> list[int]:
+    """The tokens of one greedy answer, read from its text."""
+    reply = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": question}], max_tokens=PROBE_TOKENS, temperature=0
+    )
+    return tokens_of(engine, reply.choices[0].message.content or "", reply.choices[0].finish_reason)
 
 
 def tokens_of(engine: Engine, text: str, reason: str) -> list[int]:

@@ -15,6 +15,7 @@ from ui.guard import is_loopback
 
 DRAIN_SECONDS = 30.0
 TELLING_SECONDS = 5
+MAX_CONNECTIONS = 512
 log = logging.getLogger(__name__)
 
 
@@ -48,6 +49,7 @@ def serve(app: FastAPI, assistant: Assistant, address: Address, api_key: str | N
         log_level="warning",
         access_log=False,
         server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=int(address.drain_seconds) + TELLING_SECONDS,
     )
     asyncio.run(serve_and_drain(uvicorn.Server(config), assistant, address.drain_seconds))

@@ -58,17 +58,18 @@ def api(up: Running) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_url(f"{up.url}/openapi.json", headers=HEADERS)
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+GOOD = [(path, method, GenerationMode.POSITIVE) for path, method in OPERATIONS]
+BAD = [(path, method, GenerationMode.NEGATIVE) for path, method in OPERATIONS if method == "POST"]
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), GOOD + BAD)
 def test_no_request_breaks_the_service(
     api: schemathesis.BaseSchema, path: str, method: str, mode: GenerationMode
 ) -> None:
     operation = api[path][method]
-    if mode == GenerationMode.NEGATIVE and not (operation.body or operation.path_parameters):
-        return  # nothing in it can be wrong
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case) -> None:
         response = case.call(headers=HEADERS)
         case.validate_response(response, checks=CHECKS, headers=HEADERS)

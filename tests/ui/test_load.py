@@ -23,21 +23,21 @@ from ui.service import create_app
 
 
 def test_a_mixed_load_loses_nothing() -> None:
-    """Six clients for two seconds; the fake serves one at a time. All kinds of clients come back with their outcome."""
+    """Six clients with 12 requests each; the fake serves one at a time. All kinds of clients have an outcome."""
     with running(ScriptedAssistant(delay_seconds=0.001)) as up:
-        tally = run_load(up.url, Plan(seconds=2, clients=6, seed=1))
+        tally = run_load(up.url, Plan(seconds=0, clients=6, at_least=12, seed=1))
         assert not up.assistant.speaking.locked()
     row = tally.row()
     assert (row["lost"], row["broken"], row["refused"], row["reported"]) == (0, 0, 0, 0)
     assert min(row["completed"], row["left"], row["malformed"]) > 0
-    assert row["requests"] == row["completed"] + row["left"] + row["malformed"]
+    assert row["requests"] == row["completed"] + row["left"] + row["malformed"] == 72
     assert 0 < row["time_to_first_token_p50_ms"] <= row["time_to_first_token_p95_ms"]
     assert row["tokens_per_second"] > 0
 
 
 def test_more_clients_than_places_are_refused_and_none_is_lost() -> None:
     with running(ScriptedAssistant(delay_seconds=0.002), bounds=Bounds(max_in_flight=2)) as up:
-        row = run_load(up.url, Plan(seconds=1.5, clients=8)).row()
+        row = run_load(up.url, Plan(seconds=0, clients=8, at_least=10)).row()
     assert row["lost"] == 0
     assert row["refused"] > 0
     assert row["completed"] > 0
@@ -76,7 +76,7 @@ def hangs_up(handler: BaseHTTPRequestHandler) -> None:
 def test_a_bad_server_is_found_out(answer: Callable[[BaseHTTPRequestHandler], None], found: str) -> None:
     server = bad_server(answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    tally = run_load(f"http://127.0.0.1:{server.server_port}", Plan(seconds=0.5, clients=3))
+    tally = run_load(f"http://127.0.0.1:{server.server_port}", Plan(seconds=0, clients=3, at_least=2))
     server.shutdown()
     server.server_close()
     assert tally.outcomes[found] == tally.outcomes.total() > 0
@@ -85,7 +85,7 @@ def test_a_bad_server_is_found_out(answer: Callable[[BaseHTTPRequestHandler], No
 def test_a_stream_without_its_end_is_lost() -> None:
     server = bad_server(cut_short)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    tally = run_load(f"http://127.0.0.1:{server.server_port}", Plan(seconds=0.3, clients=1, kinds={"stream": 1}))
+    tally = run_load(f"http://127.0.0.1:{server.server_port}", Plan(seconds=0, clients=1, kinds={"stream": 1}))
     server.shutdown()
     server.server_close()
     assert tally.outcomes["lost"] == tally.outcomes.total() > 0
@@ -131,6 +131,6 @@ def test_a_service_that_is_asked_to_end_finishes_what_it_accepted() -> None:
 @pytest.mark.parametrize("error", [Busy("full"), Closing("closing")])
 def test_refusals_are_waited_out(error: Exception) -> None:
     with running(ScriptedAssistant(busy=error)) as up:
-        row = run_load(up.url, Plan(seconds=0.5, clients=2)).row()
+        row = run_load(up.url, Plan(seconds=0, clients=2, kinds={"plain": 1, "stream": 1})).row()
     assert row["lost"] == 0
     assert row["refused"] > 0
