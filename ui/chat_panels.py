@@ -134,9 +134,9 @@ def finding_html(finding: Finding) -> str:
 
 
 def document_title(document_id: str) -> str:
-    """`escrow-basics#2` as a person reads it."""
-    name, _, section = document_id.partition("#")
-    title = name.replace("_", " ").replace("-", " ").capitalize()
+    """`07-escrow-basics#2` as a person reads it: without the number that sorts the files."""
+    name, _, section = document_id.rpartition("/")[2].partition("#")
+    title = re.sub(r"^\d+[-_ ]+", "", name).replace("_", " ").replace("-", " ").capitalize()
     return f"{title}, section {section}" if section else title
 
 

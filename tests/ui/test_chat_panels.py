@@ -144,6 +144,8 @@ def test_a_verdict_that_is_not_known_supports_nothing() -> None:
 def test_document_title() -> None:
     assert document_title("escrow-basics#2") == "Escrow basics, section 2"
     assert document_title("notes_2024") == "Notes 2024"
+    assert document_title("guides/07-escrow-basics") == "Escrow basics"
+    assert document_title("2024") == "2024"
 
 
 def test_nothing_foreign_becomes_markup() -> None:
