@@ -43,6 +43,7 @@ def render(report: Report) -> str:
         sweep=_sweep(report),
         confusion=_confusion(report.routing.get("confusion")),
         end_to_end=_record_table(report.routing.get("end_to_end", ()), "routing", ROUTINGS),
+        strategies=_record_table(report.routing.get("strategies", ()), "strategy", {}),
         samples=[_sample(sample) for sample in report.samples],
         provenance=_flat(report.provenance),
     )
