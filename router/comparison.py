@@ -38,11 +38,6 @@ class Remembered:
         return [self.known[text] for text in texts]
 
 
-def one_text(strategy: Strategy, text: str) -> None:
-    """Score a single request, as a service does."""
-    strategy([text])
-
-
 def comparison_stage(home: Path, sources: Sources | None = None) -> Stage:
     """Measure every fitted strategy, and the one that always takes the general model, on all held-out requests."""
     content, experts = stored(home), servable(home)
@@ -57,19 +52,27 @@ def comparison_stage(home: Path, sources: Sources | None = None) -> Stage:
     return Stage("router/strategies", home / "router" / "strategies", inputs, measure)
 
 
-def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utterance]) -> list[dict[str, Any]]:
-    """One record per strategy: accuracy, macro-F1, AUROC of out of scope, expected calibration error with its bins,
-    median milliseconds, temperature, threshold, and whether it is the default."""
+def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utterance]) -> dict[str, Any]:
+    """{"strategies": a record each with accuracy, macro-F1, AUROC of out of scope, expected calibration error, median
+    milliseconds, temperature, threshold, and whether it is the default; "strategy_reliability": their bins}."""
     texts, labels = [row.text for row in rows], [row.label for row in rows]
     known: dict[str, Strategy] = {}
     found = []
-    for name, values in content.get("strategies", {}).items():
+    for name, values in content["strategies"].items():
         plain = strategy_of(name, content, sources)
         known[name] = Remembered(strategy_of(name, content, sources, known))
         scored = Calibrated(known[name], tuple(content["labels"]), values["temperature"])(texts)
-        speed = median_ms(partial(one_text, plain), texts)
-        facts = {"temperature": values["temperature"], "threshold": values["threshold"], "p50_ms": speed}
-        found.append({"strategy": name, **measured(scored, labels, values["threshold"]), **facts})
+        facts = {"temperature": values["temperature"], "threshold": values["threshold"]}
+        speed = median_ms(partial(alone, plain), texts)
+        found.append({"strategy": name, **measured(scored, labels, values["threshold"]), **facts, "p50_ms": speed})
     nothing = measured(fixed.Strategy()(texts), labels, 0.0)
     found.append({"strategy": "fixed", **nothing, "temperature": 1.0, "threshold": 0.0, "p50_ms": 0.0})
-    return [row | {"default": row["strategy"] == content.get("default")} for row in found]
+    return {
+        "strategy_reliability": {row["strategy"]: row.pop("reliability") for row in found},
+        "strategies": [row | {"default": row["strategy"] == content["default"]} for row in found],
+    }
+
+
+def alone(strategy: Strategy, text: str) -> dict[str, float]:
+    """One request by itself."""
+    return strategy([text])[0]

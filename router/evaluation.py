@@ -254,14 +254,9 @@ def routing(run: Evaluation, router: Router) -> dict[str, Any]:
     """Routing on held-out requests, measured once for a router and its experts."""
     stage = routing_stage(run, router)
     run_reported(run, stage)
-    return {**read_json(stage.folder / ROUTING), "strategies": strategies(run, router)}
-
-
-def strategies(run: Evaluation, router: Router) -> list[dict[str, Any]]:
-    """Every fitted strategy on the same requests, measured once for all reports of a home."""
-    stage = comparison_stage(run.build.home, router.sources)
-    run_reported(run, stage)
-    return list(read_json(stage.folder / TABLE))
+    compared = comparison_stage(run.build.home, router.sources)
+    run_reported(run, compared)
+    return {**read_json(stage.folder / ROUTING), **read_json(compared.folder / TABLE)}
 
 
 def routing_stage(run: Evaluation, router: Router) -> Stage:

@@ -25,7 +25,6 @@ RECALLS = "recalls.json"
 
 def leakage(run: Evaluation, run_stage: Callable[[Stage], None]) -> dict[str, Any]:
     """{"contamination": rows of the test splits that occur in training, "memorisation": one record per probed arm}."""
-    run.report(f"{run.domain.name}/evaluate/leakage")
     found = check_domains([run.domain, Domain.load(HOUSE)]).as_dict()
     return {"contamination": found, "memorisation": memorised(run, run_stage)}
 

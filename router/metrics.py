@@ -6,55 +6,23 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sklearn.metrics import roc_auc_score
 
 from domains.domain import GENERAL
 from judges.classification import macro_f1
+from judges.reliability import reliability
 from router.route import decide
 
-NUM_BINS = 10
 TIMED_REQUESTS = 15
 
 Scored = Sequence[Mapping[str, float]]
 
 
-@dataclass(frozen=True)
-class Bin:
-    """Requests whose confidence lies between two edges (the upper one is inside): how sure, and how often right."""
-
-    low: float
-    high: float
-    n: int
-    confidence: float
-    accuracy: float
-
-
 def top(scores: Mapping[str, float]) -> str:
     """The best label."""
     return max(scores, key=lambda name: scores[name])
-
-
-def reliability(scored: Scored, labels: Sequence[str]) -> list[Bin]:
-    """Bins of equal width over the confidence of the best label; empty ones are left out."""
-    rows = [(max(s.values()), float(top(s) == label)) for s, label in zip(scored, labels, strict=True)]
-    found = []
-    for number in range(NUM_BINS):
-        low, high = number / NUM_BINS, (number + 1) / NUM_BINS
-        inside = [row for row in rows if low < row[0] <= high or (number == 0 and row[0] <= 0)]
-        if inside:
-            confidence, right = (statistics.fmean(column) for column in zip(*inside, strict=True))
-            found.append(Bin(low, high, len(inside), confidence, right))
-    return found
-
-
-def calibration_error(bins: Sequence[Bin]) -> float | None:
-    """Expected calibration error: the mean distance of confidence and accuracy, weighted by the size of the bins (Guo
-    et al. 2017, arXiv 1706.04599, equation 3); None without rows."""
-    total = sum(found.n for found in bins)
-    return sum(found.n * abs(found.confidence - found.accuracy) for found in bins) / total if total else None
 
 
 def out_of_scope_auroc(scored: Scored, labels: Sequence[str]) -> float | None:
@@ -67,18 +35,20 @@ def out_of_scope_auroc(scored: Scored, labels: Sequence[str]) -> float | None:
 
 
 def measured(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Any]:
-    """The numbers of one strategy on labelled requests; decisions are made with the threshold."""
+    """The numbers of one strategy on labelled requests. Decisions are made with the threshold; `ece` and `reliability`
+    are about the confidence of the best label, whether or not it is above."""
     names = tuple(dict.fromkeys([*labels, *(name for scores in scored for name in scores)]))
     predictions = [decide(scores, threshold, "").expert for scores in scored]
-    bins = reliability(scored, labels)
+    best = [top(scores) == label for scores, label in zip(scored, labels, strict=True)]
+    found = reliability([max(scores.values()) for scores in scored], best)
     right = [prediction == label for prediction, label in zip(predictions, labels, strict=True)]
     return {
         "accuracy": shortened(statistics.fmean(right)) if right else None,
         "macro_f1": shortened(macro_f1(predictions, labels, names)) if right else None,
         "auroc_out_of_scope": shortened(out_of_scope_auroc(scored, labels)),
-        "ece": shortened(calibration_error(bins)),
+        "ece": shortened(found["error"]),
         "n": len(right),
-        "reliability": [{k: shortened(v) for k, v in vars(found).items()} for found in bins],
+        "reliability": found,
     }
 
 

@@ -117,6 +117,7 @@ def _routing(routing: Mapping[str, Any]) -> dict[str, Any]:
         "confusion": _confusion(routing.get("confusion")),
         "reliability": _reliability(routing.get("reliability")),
         "end_to_end": _record_table(routing.get("end_to_end", ()), "routing", report_tables.ROUTINGS),
+        "strategies": _record_table(routing.get("strategies", ()), "strategy", {}),
         "regret": report_tables.regret(routing.get("regret", ())),
     }
 

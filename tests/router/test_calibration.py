@@ -18,7 +18,7 @@ from router.calibration import (
     table,
     tempered,
 )
-from router.metrics import calibration_error, measured, median_ms, out_of_scope_auroc, reliability
+from router.metrics import measured, median_ms, out_of_scope_auroc
 from tests.fakes_router import Keywords
 
 
@@ -117,21 +117,11 @@ def test_tables_and_rows_are_each_other():
 
 
 def test_calibration_error_by_hand():
-    """Two rows at 0.95, one right: |0.95 - 0.5| = 0.45; two at 0.65, both right: 0.35; the mean is 0.4."""
-    rows = scored(0.95, 0.95, 0.65, 0.65)
-    bins = reliability(rows, ["a", "general", "a", "a"])
-    assert [(b.n, b.confidence, b.accuracy) for b in bins] == [
-        (2, pytest.approx(0.65), 1.0),
-        (2, pytest.approx(0.95), 0.5),
-    ]
-    assert calibration_error(bins) == pytest.approx(0.4)
-    assert calibration_error([]) is None
-
-
-@pytest.mark.parametrize("confidence", [0.5, 0.6, 1.0])
-def test_an_edge_belongs_to_the_lower_bin(confidence):
-    (found,) = reliability(scored(confidence), ["a"])
-    assert found.high == pytest.approx(confidence)
+    """Two rows at 0.95, one right: |0.95 - 0.5| = 0.45; two at 0.65, both right: 0.35; the mean is 0.4. The threshold
+    changes decisions, not the error."""
+    rows, labels = scored(0.95, 0.95, 0.65, 0.65), ["a", "general", "a", "a"]
+    for threshold in (0.0, 0.9):
+        assert measured(rows, labels, threshold)["ece"] == pytest.approx(0.4)
 
 
 def test_auroc_by_hand_and_as_scikit_learn():
@@ -161,8 +151,7 @@ def test_measured_counts_abstained_requests_as_general():
 
 def test_nothing_measured():
     found = measured([], [], 0.0)
-    assert found == {
-        "accuracy": None, "macro_f1": None, "auroc_out_of_scope": None, "ece": None, "n": 0, "reliability": [],
-    }  # fmt: skip
+    assert found.pop("reliability")["n"] == 0
+    assert found == {"accuracy": None, "macro_f1": None, "auroc_out_of_scope": None, "ece": None, "n": 0}
     assert median_ms(len, []) is None
     assert median_ms(len, ["a", "b"]) >= 0

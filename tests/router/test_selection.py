@@ -178,14 +178,16 @@ def test_threads_share_a_router(content, sources):
 
 def test_the_comparison_has_every_strategy(content, sources, domain):
     rows = domain.utterances("test")
-    found = {record["strategy"]: record for record in comparison(content, sources, rows)}
+    table = comparison(content, sources, rows)
+    found = {record["strategy"]: record for record in table["strategies"]}
     assert found.keys() == {"few_shot", "nearest", "blend", "fixed"}
     assert [name for name, record in found.items() if record["default"]] == [content["default"]]
     assert found["nearest"]["macro_f1"] == 1.0
     assert found["fixed"]["auroc_out_of_scope"] == 0.5
     assert found["fixed"]["accuracy"] == pytest.approx(np.mean([row.label == "general" for row in rows]), abs=1e-4)
-    for record in found.values():
-        assert sum(each["n"] for each in record["reliability"]) == record["n"] == len(rows)
+    assert table["strategy_reliability"].keys() == found.keys()
+    for bins in table["strategy_reliability"].values():
+        assert sum(each["n"] for each in bins["bins"]) == bins["n"] == len(rows)
 
 
 def test_what_is_remembered_is_asked_once(content, sources):
