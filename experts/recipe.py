@@ -54,7 +54,7 @@ class Pretrain(Training):
     """Domain pretraining (DAPT) on the domain's documents; `full` trains all weights."""
 
     method: Literal["lora", "full"] = "lora"  # type: ignore[assignment]
-    epochs: float = Field(2.0, gt=0, le=100)
+    epochs: float = Field(1.5, gt=0, le=100)
     learning_rate: float = Field(4e-4, gt=0, lt=1)
 
 
@@ -103,7 +103,7 @@ class Evaluation(Section):
     preference_limit: int = Field(10, ge=0)
     judge_limit: int = Field(3, ge=0)
     instruction_limit: int = Field(16, ge=0)
-    memorisation_limit: int = Field(24, ge=0)
+    memorisation_limit: int = Field(12, ge=0)
     max_new_tokens: int = Field(120, ge=1, le=2048)
     batch_size: int = Field(48, ge=1)
     settings: dict[str, dict[str, Any]] = {}
@@ -123,7 +123,7 @@ class Recipe(Section):
     house: Sft = Sft(epochs=5.0)
     pretrain: Pretrain = Pretrain()
     residual: Residual = Residual()
-    sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
+    sft: Sft = Sft(epochs=2.5, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
     align: Align = Align(max_examples=32)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
