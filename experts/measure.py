@@ -314,8 +314,9 @@ def arm_prompts(subject: Subject, held: Held, system: str | None) -> list[tuple[
     if system:
         return [([with_system(e.prompt, system) for e in held.questions], subject.decoding)]
     together = [*held.questions, *held.summaries, *held.house, *held.instructions]
-    labelled = [e.prompt for e in held.labelled]
-    return [([e.prompt for e in together], subject.decoding), (labelled, subject.label_decoding)]
+    asked: list[Prompt] = [e.prompt for e in together]
+    labelled: list[Prompt] = [e.prompt for e in held.labelled]
+    return [(asked, subject.decoding), (labelled, subject.label_decoding)]
 
 
 def judge_arm(subject: Subject, arm: str, held: Held, judges: Mapping[str, Judge], labels: Sequence[str]) -> list[Row]:

@@ -59,7 +59,7 @@ def needs_all_rows(judge: Judge) -> bool:
 
 def judge_digest(name: str, judge: Judge) -> str:
     """What a judge's verdicts depend on besides the row: its name, settings and code."""
-    settings: Any = asdict(judge) if is_dataclass(judge) and not isinstance(judge, type) else repr(judge)
+    settings: Any = asdict(judge) if is_dataclass(judge) else repr(judge)
     return key_of(name, settings, code_digest())
 
 

@@ -155,10 +155,10 @@ def evaluate(options: Options) -> int:
 
     recipe = recipe_of(options)
     arm_names(names(options.experts))
+    endpoint_arms(options)
     for name in options.domains:
         check_built(Build(Domain.load(name), recipe, options.home))
     fit_router(options.home)
-    endpoint_arms(options)
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
