@@ -59,7 +59,11 @@ def needs_all_rows(judge: Judge) -> bool:
 
 def judge_digest(name: str, judge: Judge) -> str:
     """What a judge's verdicts depend on besides the row: its name, settings and code."""
+<<<<<<< HEAD
     settings: Any = asdict(cast(Any, judge)) if is_dataclass(judge) else repr(judge)
+=======
+    settings: Any = asdict(judge) if is_dataclass(judge) else repr(judge)
+>>>>>>> engine
     return key_of(name, settings, code_digest())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import pytest
 
+from ui import commands
 from ui.cli import main
 
 
@@ -56,6 +58,8 @@ def test_validate_a_bad_file_names_line_field_reason_and_fix(capsys, tmp_path):
         (("build", "mortgage", "--set", "seed"), "--set takes section.key=value"),
         (("validate", "nowhere.jsonl"), "does not exist"),
         (("evaluate", "mortgage"), "expertsmith build"),
+        (("evaluate", "mortgage", "--endpoint", "http://127.0.0.1:9/v1"), "--endpoint and --model belong together"),
+        (("evaluate", "mortgage", "--failure-limit", "7"), "a share from 0 to 1"),
         (("route", "hello"), "expertsmith build"),
         (("ask", "  "), "The request is empty"),
         (("score", "nowhere.jsonl", "--judges", "readability", "--out", "out.jsonl"), "nowhere.jsonl"),
@@ -106,3 +110,31 @@ def test_wrong_usage_ends_with_2():
     with pytest.raises(SystemExit) as ended:
         main(["bake", "mortgage"])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(("share", "limit", "code"), [(0.0, 0.0, 0), (0.02, 0.02, 0), (0.03, 0.02, 3), (1.0, 1.0, 0)])
+def test_more_failed_rows_than_the_limit_end_with_3(capsys, share, limit, code):
+    found = {"share": share, "worst_arm": "endpoint:m", "reasons": {"refused: busy": 3}}
+    options = argparse.Namespace(failure_limit=limit)
+    failed = commands.too_many_failed(options, [{"domain": "toy", "failures": found}])
+    assert (commands.TOO_MANY_FAILED if failed else 0) == code
+    err = capsys.readouterr().err
+    assert ("3 x refused: busy" in err) == ("endpoint:m" in err) == bool(code)
+
+
+def test_settings_of_a_judge(capsys, tmp_path):
+    path, out_path = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    path.write_text('{"question": "q", "answer": "Put the kettle away.", "reference": "Store the kettle."}\n' * 2)
+    score = ("score", str(path), "--judges", "bertscore", "--out", str(out_path), "--set")
+    for wrong, words in (
+        ("bertscore.idff=true", "Did you mean 'idf'?"),
+        ("bertscore.num_layers=many", "bertscore.num_layers"),
+        ("bertscor.idf=true", "Did you mean 'bertscore'?"),
+        ("bertscore=3", "bertscore.KEY=VALUE"),
+    ):
+        code, _, err = run(capsys, *score, wrong)
+        assert code == 1
+        assert words in err
+    assert run(capsys, *score, "bertscore.baseline=en")[0] == 0
+    rescaled = json.loads(out_path.read_text().splitlines()[0])["verdicts"]["bertscore"]
+    assert "rescaled" in rescaled["explanation"]
