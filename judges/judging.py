@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from domains.errors import UserError
 from judges.samples import FAILED, OK, SampleFile, code_digest, key_of
@@ -59,11 +59,7 @@ def needs_all_rows(judge: Judge) -> bool:
 
 def judge_digest(name: str, judge: Judge) -> str:
     """What a judge's verdicts depend on besides the row: its name, settings and code."""
-<<<<<<< HEAD
-    settings: Any = asdict(cast(Any, judge)) if is_dataclass(judge) else repr(judge)
-=======
     settings: Any = asdict(judge) if is_dataclass(judge) else repr(judge)
->>>>>>> engine
     return key_of(name, settings, code_digest())
 
 

@@ -153,12 +153,7 @@ def evaluate(options: Options) -> int:
     endpoint_arms(options)
     for name in options.domains:
         check_built(Build(Domain.load(name), recipe, options.home))
-<<<<<<< HEAD
     fit_router(options.home, recipe)
-    endpoint_arms(options)
-=======
-    fit_router(options.home)
->>>>>>> engine
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
