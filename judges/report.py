@@ -54,7 +54,7 @@ BASELINE = "instruct"
 ROWS_FILE = "rows.jsonl"
 REPORT_FILE = "report.json"
 PLAIN_FIELDS = ("domain", "title", "provenance", "routing", "sweep", "samples", "notes")
-LATER_FIELDS = ("items", "lengths", "judges", "leakage")
+LATER_FIELDS = ("items", "lengths", "openers", "judges", "leakage")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Report:
     "oracle" | "router" | "wrong", metric: value, ...}]}. `sweep`: [{"scale", "perplexity", "instruction_following"}].
     Records of the last two may carry "intervals": {metric: {"low", "high", "n"}}, as `table(rows, key)` makes them.
     `items`: item -> {"task", "kind", "label", "words" (of the question), "cluster" (its conversation)}, all optional.
-    `lengths`: arm -> item -> words of the answer. `judges`: one calibration a judge, {"judge", "agreement", "low",
+    `lengths`: arm -> item -> words of the answer. `openers`: arm -> how differently its answers begin.
+    `judges`: one calibration a judge, {"judge", "agreement", "low",
     "high", "n", "position_flip_rate", "length_bias", "longer_wins", "trusted", "reason"}; a judge that is not trusted
     decides nothing. `leakage`: {"contamination": ..., "memorisation": [...]} (see experts/leakage.py).
     """
@@ -82,6 +83,7 @@ class Report:
     notes: Sequence[str] = ()
     items: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lengths: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    openers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     judges: Sequence[Mapping[str, Any]] = ()
     leakage: Mapping[str, Any] = field(default_factory=dict)
 
@@ -207,6 +209,7 @@ class Report:
             "samples": [dict(sample) for sample in self.samples],
             "items": {item: dict(facts) for item, facts in self.items.items()},
             "lengths": {arm: dict(found) for arm, found in self.lengths.items()},
+            "openers": {arm: dict(found) for arm, found in self.openers.items()},
             "notes": list(self.notes),
             "provenance": dict(self.provenance),
             "rows": {"file": ROWS_FILE, "num": len(self.rows), "sha256": _digest(self.rows_text)},

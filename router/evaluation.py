@@ -24,6 +24,7 @@ from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, limited, preference_rows
 from judges.endpoint import Endpoint
 from judges.failures import failures
+from judges.openers import opener_diversity
 from judges.report import Report, Row, table
 from judges.scoring import load_judges
 from judges.verdict import Answered, Judge
@@ -200,6 +201,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         if run.llm_judge is not None:
             run_reported(run, llm_judge_stage(run, arm))
     rows = list(all_rows(run))
+    texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return Report(
         domain=run.domain.name,
         title=run.domain.title,
@@ -211,7 +213,8 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         sweep=sweep(run) if "dapt" in run.arm_names else [],
         notes=notes(run),
         items=item_facts(run.domain, Domain.load(HOUSE)),
-        lengths=answer_lengths(run),
+        lengths={arm: {item: len(text.split()) for item, text in found.items()} for arm, found in texts.items()},
+        openers={arm: openers(list(found.values())) for arm, found in texts.items()},
         leakage=leakage(run, partial(run_reported, run)),
         judges=judges,
     )
@@ -223,10 +226,10 @@ def calibrations(run: Evaluation) -> list[dict[str, Any]]:
     return judge_records(run.build.home, run.domain.name, asked, WEAK if run.judge_is_weak else STRONG, run.report)
 
 
-def answer_lengths(run: Evaluation) -> dict[str, dict[str, int]]:
-    """Words of every arm's answers to the questions."""
-    texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
-    return {arm: {item: len(text.split()) for item, text in found.items()} for arm, found in texts.items()}
+def openers(answers: Sequence[str]) -> dict[str, Any]:
+    """How differently an arm's answers begin, with a sentence."""
+    found = opener_diversity(answers)
+    return found.as_dict() | {"sentence": found.sentence()}
 
 
 def all_rows(run: Evaluation) -> Iterable[Row]:

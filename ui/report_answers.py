@@ -41,7 +41,9 @@ def lengths(report: Report) -> list[dict[str, Any]]:
     edges = [float(step * place) for place in range(NUM_BARS + 1)]
     counts = {arm: np.histogram(found, bins=edges)[0].tolist() for arm, found in words.items()}
     most = max(max(found) for found in counts.values())
-    return [_length_plot(arm, words[arm], counts[arm], edges, most) for arm in words]
+    plots = [_length_plot(arm, words[arm], counts[arm], edges, most) for arm in words]
+    begun = {arm: found["sentence"] for arm, found in report.openers.items()}
+    return [plot | {"about": f"{plot['about']} {begun.get(plot['arm'], '')}".strip()} for plot in plots]
 
 
 def _length_plot(
@@ -54,7 +56,7 @@ def _length_plot(
         if count
     )
     caption = f"Words per answer of {arm_title(arm)}: median {middle:.0f}; {bars}."
-    about = f"median {middle:.0f} words, n={len(words)}"
+    about = f"median {middle:.0f} words, n={len(words)}."
     return {"title": arm_title(arm), "arm": arm, "about": about, "plot": histogram(counts, edges, caption, most)}
 
 
