@@ -138,7 +138,10 @@ def add_judging(verbs: Any) -> None:
     bench.add_argument(
         "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation or serving"
     )
-    bench.add_argument("--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label} to measure on")
+    bench.add_argument(
+        "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
+    )
+    bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 
 

@@ -288,10 +288,11 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    given = {"data": options.data} if options.data else {}
+    given = {name: value for name in ("data", "recipe") if (value := getattr(options, name))}
     measure = find_bench(options.name).run
-    if given and "data" not in signature(measure).parameters:
-        raise UserError(f"The bench '{options.name}' takes no --data. Leave it out, or use 'bench router'.")
+    for name in given:
+        if name not in signature(measure).parameters:
+            raise UserError(f"The bench '{options.name}' takes no --{name}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0

@@ -1,12 +1,10 @@
 """Every objective on the same data, three seeds, an equal tuning budget: the held-out benchmark of the DDO-RM paper
 (arXiv 2604.11119) in this project's setting.
 
-Start: the house instruct model over the embedded foundation. Data: the preference rows of both shipped domains. Each
+Start: the house instruct model over the embedded foundation. Data: preference rows of both shipped domains. Each
 objective tries the same learning rates with the first seed, and keeps the one with the highest pair accuracy on dev (by
-implicit reward); then it trains once per seed and is measured on test. Every objective gets the same number of rows of
-each domain (`MAX_ROWS`): on a CPU the bench would be hours otherwise. DDO-RM gets +1 for the chosen and -1 for the
-rejected answers as rewards, which is what a perfect reward model would say. What is done is kept in
-`HOME/bench/objectives.jsonl`, so that a stopped run goes on. Run: `expertsmith bench objectives --json`.
+implicit reward); then it trains once per seed and is measured on test. What is done is kept in `HOME/bench`, so that a
+stopped run goes on. Run: `expertsmith bench objectives --json`; the paper's own model and data: recipe `ddo-rm-paper`.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,22 +22,19 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from domains.domain import Domain
+from domains.errors import UserError
 from domains.example import Preference, Split
-from experts import house
 from experts.alignment import REFERENCES, Alignment, train_preferences
+from experts.benches._setting import Setting, of_recipe, shipped
 from experts.checkpoint import Checkpoint, joined, load, load_tokenizer
 from experts.device import probe
 from experts.digests import digest_of
-from experts.embedded import foundation_folder
 from experts.preferences import PreferenceBatch, candidate_logprobs, encode_preference, load_objective
-from experts.recipe import Align
+from experts.recipe import load_recipe
 from judges.stats import paired_test
 
 SEEDS = (42, 13, 3407)
-LEARNING_RATES = (1e-4, 4e-4)
 ROW_TOKENS = 1024
-MAX_ROWS = {"train": 12, "dev": 6, "test": 16}
 OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpo": ("dpo", {}),
     "ipo": ("dpo", {"loss": "ipo"}),
@@ -59,9 +54,17 @@ class Scores:
     means: tuple[float, ...]
 
 
-def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any]:
-    """Rows per objective and seed, and every objective against DPO, paired by preference row."""
-    bench = Bench(home / "bench" / ("quick.jsonl" if quick else "objectives.jsonl"), quick)
+def run(
+    quick: bool = False, home: Path = Path(".expertsmith"), data: Path | None = None, recipe: str | None = None
+) -> dict[str, Any]:
+    """Rows per objective and seed, and every objective against DPO, paired by preference row. `data` are preference
+    rows for a recipe's model; without them, the shipped domains over the embedded model."""
+    folder = home / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    if (data is None) != (recipe is None):
+        raise UserError("bench objectives takes --recipe and --data together, or neither. See the recipe ddo-rm-paper.")
+    setting = shipped(folder) if data is None else of_recipe(load_recipe(recipe), data, folder)
+    bench = Bench(setting.smaller() if quick else setting, folder, SEEDS[:1] if quick else SEEDS)
     rows, found = [], {}
     for name in OBJECTIVES:
         rate = bench.best_rate(name)
@@ -71,46 +74,31 @@ def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any
     return {"rows": rows, "against_dpo": [against(name, found, bench.seeds) for name in OBJECTIVES if name != "dpo"]}
 
 
-def preferences(split: Split, quick: bool) -> list[Preference]:
-    """Rows of both domains, with rewards that say which answer is better."""
-    limit = MAX_ROWS.get(split)
-    rows = [row for name in ("mortgage", "caregiving") for row in Domain.load(name).preferences(split)[:limit]]
-    scored = [replace(row, scores=(1.0, *(-1.0 for _ in row.rejected))) for row in rows]
-    return scored[:3] if quick else scored
-
-
-@cache
-def data_digest(quick: bool) -> str:
-    """The digest of all rows that a run sees."""
-    splits: tuple[Split, ...] = ("train", "dev", "test")
-    return digest_of([repr(row) for split in splits for row in preferences(split, quick)])
-
-
 @dataclass(frozen=True)
 class Bench:
     """Training runs whose results are kept in a file."""
 
-    path: Path
-    quick: bool
+    setting: Setting
+    folder: Path
+    seeds: tuple[int, ...]
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds of the paper."""
-        return SEEDS[:1] if self.quick else SEEDS
+    def path(self) -> Path:
+        """One line per run."""
+        return self.folder / f"{self.setting.name}.jsonl"
 
     def best_rate(self, name: str) -> float:
         """The learning rate with the highest dev accuracy."""
-        rates = LEARNING_RATES[:1] if self.quick else LEARNING_RATES
-        return max(rates, key=lambda rate: summary(self.trained(name, rate, SEEDS[0], "dev"))["pair_accuracy_reward"])
+        rates, seed = self.setting.rates, self.seeds[0]
+        return max(rates, key=lambda rate: summary(self.trained(name, rate, seed, "dev"))["pair_accuracy_reward"])
 
     def trained(self, name: str, rate: float, seed: int, split: Split) -> list[Scores]:
         """Scores on a split after training; the first seed, which the rate is chosen with, is scored on both."""
-        key = digest_of([name, OBJECTIVES[name], rate, seed, data_digest(self.quick)])
+        key = digest_of([name, OBJECTIVES[name], rate, seed, self.setting.digest])
         known = self.known()
         if key not in known:
             print(f"{name}, learning rate {rate}, seed {seed}", file=sys.stderr, flush=True)
             known[key] = self.train(name, rate, seed)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as handle:
                 handle.write(
                     json.dumps({"key": key, "objective": name, "rate": rate, "seed": seed, **known[key]}) + "\n"
@@ -125,26 +113,25 @@ class Bench:
     def train(self, name: str, rate: float, seed: int) -> dict[str, list[dict[str, Any]]]:
         """One training run, scored on test, and on dev where the rate is chosen. All start from one model: its
         log-probabilities are computed once."""
+        setting, kept = self.setting, self.folder / f"{self.setting.name}.{REFERENCES}"
         with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
-            folder = Path(temporary)
-            start = starting_model(folder)
-            settings = Align(learning_rate=rate, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
-            objective = load_objective(*OBJECTIVES[name])
-            rows = preferences("train", self.quick)
-            own, kept = folder / "own", self.path.with_suffix(".references.json")
+            own = Path(temporary) / "own"
             own.mkdir()
             if kept.exists():
                 shutil.copy(kept, own / REFERENCES)
-            train_preferences(start, rows, Alignment(objective), settings, seed, own)
+            settings = setting.align.model_copy(update={"learning_rate": rate})
+            alignment = Alignment(load_objective(*OBJECTIVES[name]))
+            train_preferences(setting.start, setting.rows["train"], alignment, settings, seed, own)
             if (own / REFERENCES).exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(own / REFERENCES, kept)
-            tuned = joined(start, own, folder / "joined")
-            splits: tuple[Split, ...] = ("dev", "test") if seed == SEEDS[0] else ("test",)
-            return {
-                split: scored(tuned, preferences(split, self.quick), start_logprobs(split, self.quick))
-                for split in splits
-            }
+            tuned = joined(setting.start, own, Path(temporary) / "joined")
+            splits: tuple[Split, ...] = ("dev", "test") if seed == self.seeds[0] else ("test",)
+            return {split: scored(tuned, setting.rows[split], self.before[split]) for split in splits}
+
+    @cached_property
+    def before(self) -> dict[Split, list[PreferenceBatch]]:
+        """Log-probabilities of the held-out answers under the model that every objective starts from."""
+        return {split: logprobs(self.setting.start, self.setting.rows[split]) for split in ("dev", "test")}
 
 
 def scored(tuned: Checkpoint, rows: Sequence[Preference], before: Sequence[PreferenceBatch]) -> list[dict[str, Any]]:
@@ -166,19 +153,6 @@ def logprobs(model: Checkpoint, rows: Sequence[Preference]) -> list[PreferenceBa
     encoded = [encode_preference(tokenizer, row) for row in rows]
     loaded = load(model, device.dtype, device.score_attention).to(device.name)
     return candidate_logprobs(loaded, encoded, ROW_TOKENS, tokenizer.pad_token_id)
-
-
-@cache
-def start_logprobs(split: Split, quick: bool) -> list[PreferenceBatch]:
-    """The same under the model that every objective starts from."""
-    with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
-        return logprobs(starting_model(Path(temporary)), preferences(split, quick))
-
-
-def starting_model(folder: Path) -> Checkpoint:
-    """The house instruct model, its adapter copied to a folder."""
-    house.use_shipped(folder / "house")
-    return Checkpoint(foundation_folder(), folder / "house")
 
 
 def accuracy(values: Sequence[float]) -> float:

@@ -1,0 +1,76 @@
+"""The bench of objectives on a file of preference rows and a recipe's model: start, rewards, rows, a stopped run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from domains.errors import UserError
+from experts.benches._setting import TAGS, of_recipe, rows_of, with_template
+from experts.benches.objectives import OBJECTIVES, run
+from experts.checkpoint import load_tokenizer
+from experts.recipe import load_recipe
+from tests.fakes import byte_tokenizer, domain_rows, tiny_model, write_jsonl, write_model
+
+KEYS = {"objective", "seed", "pair_accuracy_reward", "pair_accuracy_logp", "auc_pooled", "auc_within", "margin"}
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_jsonl(tmp_path / "pairs.jsonl", domain_rows("toy")["preferences.jsonl"])
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A base model whose tokenizer has no chat template."""
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = None
+    return write_model(tmp_path / "bare", tiny_model(), tokenizer)
+
+
+@pytest.fixture
+def recipe(tmp_path, bare):
+    path = tmp_path / "paper.toml"
+    parts = ["[foundation]", f'base = "{bare}"', f'instruct = "{bare}"', "[sft]", "rank = 2", "epochs = 1"]
+    parts += ["[reward_model]", "rank = 2", "epochs = 1", "[align]", 'rewards = "reward_model"', "rank = 2"]
+    path.write_text("\n".join([*parts, "max_examples = 0"]))
+    return str(path)
+
+
+def test_every_objective_has_its_row_and_a_second_run_trains_nothing(data, recipe, tmp_path, capsys):
+    first = run(True, tmp_path / "home", data, recipe)
+    assert [row["objective"] for row in first["rows"]] == list(OBJECTIVES)
+    assert all(row.keys() >= KEYS and row["n"] == 3 for row in first["rows"])
+    assert {row["objective"] for row in first["against_dpo"]} == OBJECTIVES.keys() - {"dpo"}
+    assert capsys.readouterr().err.count("learning rate") == len(OBJECTIVES)
+    assert run(True, tmp_path / "home", data, recipe) == first
+    assert "learning rate" not in capsys.readouterr().err
+
+
+def test_the_reward_model_gives_the_rewards_and_the_rates_are_the_papers(data, recipe, tmp_path):
+    """2e-4 is the default rate of an alignment; the lower one is a fourth of it."""
+    setting = of_recipe(load_recipe(recipe), data, tmp_path / "home")
+    assert setting.rates == pytest.approx((5e-5, 2e-4))
+    for rows in setting.rows.values():
+        assert all(len(row.scores) == len(row.candidates) for row in rows)
+    assert load_tokenizer(setting.start.base).chat_template == TAGS
+
+
+def test_a_model_with_a_template_stays_as_it_is(base, tmp_path):
+    assert with_template(base, tmp_path) == base
+
+
+def test_data_and_recipe_come_together(data, recipe, tmp_path):
+    for given in ((data, None), (None, recipe)):
+        with pytest.raises(UserError, match="together, or neither"):
+            run(True, tmp_path, *given)
+
+
+def test_bad_rows_are_named_and_too_few_refused(tmp_path):
+    with pytest.raises(UserError, match="line 1: .*validate"):
+        rows_of(write_jsonl(tmp_path / "a.jsonl", [{"id": "a"}]))
+    one = domain_rows("toy")["preferences.jsonl"][:1]
+    with pytest.raises(UserError, match="Give more rows"):
+        rows_of(write_jsonl(tmp_path / "b.jsonl", one))
+    assert json.loads((tmp_path / "b.jsonl").read_text())["id"] == one[0]["id"]
