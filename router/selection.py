@@ -118,7 +118,8 @@ def digests_of(name: str, strategies: Content, sources: Sources) -> dict[str, st
     found: dict[str, str] = {}
     for part in getattr(module, "PARTS", ()):
         found |= digests_of(part, strategies, sources)
-    return found | module.digests(strategies[name]["fit"], sources)
+    found |= module.digests(strategies[name]["fit"], sources)
+    return found
 
 
 def strategy_of(name: str, content: Content, sources: Sources, known: Mapping[str, Strategy] = NOTHING) -> Strategy:

@@ -76,6 +76,7 @@ def dense_encoder(encoder: Encoder) -> Any:
 
         def __call__(self, docs: list[Any]) -> list[list[float]]:
             """Encode texts."""
-            return encoder(docs)[:, 0].tolist()
+            found: list[list[float]] = encoder(docs)[:, 0].tolist()
+            return found
 
     return Wrapped()
