@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from domains.errors import UserError
 from ui.commands import Options, emit, notices, say
@@ -59,8 +59,8 @@ def export(options: Options) -> int:
     from experts.export import export as run
     from experts.export import find_expert
 
-    kind = options.format
-    number_format = options.dtype or ("f16" if kind == "gguf" else "bf16")
+    kind: Any = options.format  # both are checked by the export itself
+    number_format: Any = options.dtype or ("f16" if kind == "gguf" else "bf16")
     done = run(find_expert(options.home, options.expert), kind, number_format, options.out)
     same = f"{done.same_tokens:.0%} of the greedy tokens of {done.probes} probes are the expert's own"
     emit(options, done.as_dict(), [f"Written: {done.path}", f"Checked: {same}."])
