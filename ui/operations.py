@@ -59,7 +59,7 @@ def export(options: Options) -> int:
     from experts.export import export as run
     from experts.export import find_expert
 
-    kind = options.format
+    kind: Any = options.format  # both are checked by the export itself
     number_format: Any = options.dtype or ("f16" if kind == "gguf" else "bf16")
     done = run(find_expert(options.home, options.expert), kind, number_format, options.out)
     same = f"{done.same_tokens:.0%} of the greedy tokens of {done.probes} probes are the expert's own"
