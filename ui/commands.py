@@ -243,7 +243,7 @@ def judge_for(
         from ui.background import local_service
 
         assistant = load()
-        identity = f"{GENERAL} {weights_of(assistant.engine)}"
+        identity = f"{GENERAL} {weights_of(assistant.backend.engine)}"
         own = replace(judge, model=GENERAL, concurrency=1, use_logprobs=True, identity=identity)
         with local_service(assistant) as url:
             yield replace(own, base_url=url), "general (our own service)"
