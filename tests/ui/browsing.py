@@ -44,7 +44,7 @@ class Running:
         """Somebody new, with a browser of their own."""
         width, height = SIZES[size]
         page = self.browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("request", self.note)
         page.goto(self.url)
         page.locator("#question textarea").wait_for()
@@ -59,7 +59,7 @@ def open_browser() -> Iterator[Browser]:
     """Chromium without a window."""
     if not CHROMIUM.exists():
         pytest.skip("no /usr/bin/chromium: apt-get install -y chromium")
-    expect.set_options(timeout=15_000)
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

@@ -199,7 +199,7 @@ def test_everything_can_be_read_and_has_a_name(running: Running, tmp_path: Path,
     seen += ("#passages li.contradicted b", "#passages li.unsupported b", "#consent", "#kept", "#up", "#status p")
     ratios = {selector: contrast(page, selector) for selector in seen}
     assert min(ratios.values()) >= 4.5, ratios
-    page.add_style_tag(content="#consent { color: #888 !important }")
+    page.add_style_tag(content="#consent { color: var(--line) !important }")
     assert contrast(page, "#consent") < 4.5
     assert pixels_too_wide(page) <= 0
     names = page.locator("button:visible, [role=combobox]:visible, textarea:visible").evaluate_all(
