@@ -207,7 +207,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         title=run.domain.title,
         arms=run.arms,
         rows=rows,
-        provenance=provenance(run, command) | {"failures": failures(rows).as_dict()},
+        provenance=provenance(run, command) | {"failures": failures(counted(rows, judges)).as_dict()},
         samples=samples(run),
         routing=routing(run, router) if router else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
@@ -218,6 +218,12 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         leakage=leakage(run, partial(run_reported, run)),
         judges=judges,
     )
+
+
+def counted(rows: Sequence[Row], judges: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows whose failures matter: what a judge that is not trusted could not judge decides nothing either."""
+    untrusted = {record["judge"] for record in judges if not record["trusted"]}
+    return [row for row in rows if row.metric not in untrusted]
 
 
 def calibrations(run: Evaluation) -> list[dict[str, Any]]:
