@@ -207,7 +207,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         title=run.domain.title,
         arms=run.arms,
         rows=rows,
-        provenance=provenance(run, command) | {"failures": failures(counted(rows, judges)).as_dict()},
+        provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
         routing=routing(run, router) if router else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
@@ -220,10 +220,9 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     )
 
 
-def counted(rows: Sequence[Row], judges: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The rows whose failures matter: what a judge that is not trusted could not judge decides nothing either."""
-    untrusted = {record["judge"] for record in judges if not record["trusted"]}
-    return [row for row in rows if row.metric not in untrusted]
+def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
+    """The rows whose failures matter: what our own weak model could not judge decides nothing."""
+    return [row for row in rows if not (run.judge_is_weak and row.metric == "llm_judge")]
 
 
 def calibrations(run: Evaluation) -> list[dict[str, Any]]:
