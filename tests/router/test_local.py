@@ -48,10 +48,10 @@ def test_named_and_routed(assistant):
 def test_an_answer_that_is_dropped_ends(assistant):
     reply = assistant.reply(ASK, AUTO, ENDLESS)
     next(reply.pieces)
-    assert assistant.gauges()["running"] == 1
     del reply
     gc.collect()
-    wait_for(lambda: assistant.gauges()["running"] == 0)
+    wait_for(lambda: assistant.gauges()["cancelled"] == 1)
+    assert assistant.gauges()["running"] == 0
 
 
 def test_a_full_queue_refuses_before_the_router_works(assistant):
