@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands, judge_commands, operations, report_commands
+from ui import commands, data_commands, judge_commands, operations, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
@@ -60,20 +60,39 @@ def add_building(verbs: Any) -> None:
     build.add_argument("domains", nargs="+", metavar="DOMAIN", help="shipped name, or a folder with a domain.toml")
     add_recipe(build)
     build.add_argument("--dry-run", action="store_true", help="print the stages and whether they are done")
-    check = verb(
-        verbs,
-        "validate",
-        commands.validate,
-        "Check a domain or a JSONL file row by row.",
-        "expertsmith validate mortgage",
-    )
-    check.add_argument("target", metavar="DOMAIN_OR_FILE")
+    add_data(verbs)
     about = "Versions, security floor, device, models; the experts the same in training, service and export."
     doctor = verb(verbs, "doctor", operations.doctor, about, "expertsmith doctor --json")
     doctor.add_argument(
         "--endpoint", metavar="URL", help="compare with the experts at this OpenAI-compatible server too"
     )
     doctor.add_argument("--endpoint-key-env", help="environment variable with its key")
+
+
+def add_data(verbs: Any) -> None:
+    """Verbs about training rows."""
+    check = verb(
+        verbs,
+        "validate",
+        data_commands.validate,
+        "Check a domain, or training rows in any known format, row by row.",
+        "expertsmith validate mortgage; expertsmith validate pairs.parquet --show",
+    )
+    check.add_argument("target", metavar="DOMAIN_OR_FILE")
+    check.add_argument("--show", action="store_true", help="one decoded example with its loss mask")
+    check.add_argument("--model", default="embedded", help="--show: model folder or hub id of the tokenizer (embedded)")
+    convert = verb(
+        verbs,
+        "convert",
+        data_commands.convert,
+        "Write training rows of any known format in TRL's conversational form.",
+        "expertsmith convert pairs.parquet --out pairs.jsonl",
+    )
+    convert.add_argument("file", metavar="FILE", help="JSONL, JSON, Parquet, Arrow, or hub:OWNER/NAME@COMMIT[:SPLIT]")
+    convert.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    convert.add_argument("--pairs", action="store_true", help="one row per rejected answer, as TRL's trainers want")
+    for made in (check, convert):
+        made.add_argument("--format", default="", help="preference, prompt_completion, messages, ... (found by keys)")
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:

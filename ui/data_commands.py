@@ -1,0 +1,91 @@
+"""Verbs about training rows: check, convert, audit and make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domains.errors import UserError
+from ui.commands import Options, emit
+
+
+def validate(options: Options) -> int:
+    """Row-level report; non-zero when there are bad rows, or when the shown example would not teach to stop."""
+    from domains.validate import validate as check
+
+    result = check(options.target, options.format)
+    data = {
+        "ok": result.ok,
+        "counts": result.counts,
+        "problems": [vars(problem) for problem in result.problems],
+        "warnings": list(result.warnings),
+        "format": result.format,
+    }
+    lines = [str(problem) for problem in result.problems]
+    lines += [f"warning: {warning}" for warning in result.warnings]
+    lines += [f"{name}: {count}" for name, count in result.counts.items()]
+    lines += [f"format: {result.format}"] if result.format else []
+    lines.append("All rows are good." if result.ok else f"{len(result.problems)} bad rows.")
+    shown = shown_example(options) if options.show else None
+    if shown is not None:
+        data["template"] = shown.as_dict()
+        lines += shown.lines()
+    emit(options, data, lines)
+    return 0 if result.ok and (shown is None or shown.ok) else 1
+
+
+def shown_example(options: Options) -> Any:
+    """The template check of the first good row."""
+    from transformers import AutoTokenizer
+
+    from experts.foundation import base_folder
+    from experts.recipe import Foundation
+    from experts.template_check import check_template
+
+    record = first_record(options)
+    tokenizer = AutoTokenizer.from_pretrained(base_folder(Foundation(base=options.model)))
+    if not tokenizer.chat_template:
+        raise UserError(f"{options.model} has no chat template. Give --model the folder of an instruct model.")
+    return check_template(tokenizer, record)
+
+
+def first_record(options: Options) -> Any:
+    """The first good row of a file, or the first training row of a domain."""
+    from domains.domain import Domain
+    from domains.row_source import is_row_source
+    from domains.training_rows import read_training_rows
+
+    if is_row_source(options.target):
+        found: tuple[Any, ...] = read_training_rows(options.target, options.format).reading.records
+    else:
+        domain = Domain.load(options.target)
+        found = domain.preferences("train") or domain.examples("classification", "train")
+    if not found:
+        raise UserError(f"{options.target} has no good row to show. Correct the rows that are reported first.")
+    return found[0]
+
+
+def convert(options: Options) -> int:
+    """Good rows in TRL's form; bad ones are reported, counted, and make the exit code 1."""
+    from domains.training_rows import one_rejected_each, read_training_rows, write_trl
+
+    found = read_training_rows(options.file, options.format)
+    records = list(found.reading.records)
+    if options.pairs:
+        records = [each for record in records for each in one_rejected_each(record)]
+    write_trl(options.out, records)
+    data = {
+        "format": found.format,
+        "rows": found.num_rows,
+        "written": len(records),
+        "problems": [vars(problem) for problem in found.reading.problems],
+        "notes": list(found.notes),
+        "out": str(options.out),
+    }
+    lines = [str(problem) for problem in found.reading.problems]
+    lines += [f"note: {note}" for note in found.notes]
+    lines.append(
+        f"{found.num_rows} rows of format {found.format}: {len(records)} written to {options.out}, "
+        f"{len(found.reading.problems)} bad."
+    )
+    emit(options, data, lines)
+    return 1 if found.reading.problems else 0
