@@ -91,7 +91,15 @@ def add_data(verbs: Any) -> None:
     convert.add_argument("file", metavar="FILE", help="JSONL, JSON, Parquet, Arrow, or hub:OWNER/NAME@COMMIT[:SPLIT]")
     convert.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
     convert.add_argument("--pairs", action="store_true", help="one row per rejected answer, as TRL's trainers want")
-    for made in (check, convert):
+    audit = verb(
+        verbs,
+        "audit",
+        data_commands.audit,
+        "What gives rejected answers away: length, reading level, words, facts, leaks; warns or refuses (exit code 1).",
+        "expertsmith audit mortgage --json",
+    )
+    audit.add_argument("target", metavar="DOMAIN_OR_FILE")
+    for made in (check, convert, audit):
         made.add_argument("--format", default="", help="preference, prompt_completion, messages, ... (found by keys)")
 
 

@@ -89,3 +89,12 @@ def convert(options: Options) -> int:
     )
     emit(options, data, lines)
     return 1 if found.reading.problems else 0
+
+
+def audit(options: Options) -> int:
+    """The audit of preference pairs; exit code 1 when the set is refused."""
+    from judges.pair_audit import audit as check
+
+    found = check(options.target, options.format)
+    emit(options, found.as_dict(), list(found.lines()))
+    return 1 if found.level == "refuse" else 0
