@@ -75,10 +75,13 @@ class Limits:
         """The level of a value. One kind among several may differ by design: it is never more than warned of."""
         if value is None:
             return "ok"
-        bad = (lambda limit: value <= limit) if self.low else (lambda limit: value >= limit)
-        if bad(self.refuse) and kind == ALL:
+        if self.reached(value, self.refuse) and kind == ALL:
             return "refuse"
-        return "warn" if bad(self.warn) else "ok"
+        return "warn" if self.reached(value, self.warn) else "ok"
+
+    def reached(self, value: float, limit: float) -> bool:
+        """Whether a value is as bad as a limit."""
+        return value <= limit if self.low else value >= limit
 
 
 def pairs_of(row: Preference) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""Reading level: the mean of grade(rejected) - grade(chosen), Flesch-Kincaid. Warned of from 2 grades, refused from 6."""
+"""Reading level: mean of grade(rejected) - grade(chosen), Flesch-Kincaid. Warned of from 2 grades, refused from 6."""
 
 from __future__ import annotations
 
