@@ -101,6 +101,30 @@ def add_data(verbs: Any) -> None:
     audit.add_argument("target", metavar="DOMAIN_OR_FILE")
     for made in (check, convert, audit):
         made.add_argument("--format", default="", help="preference, prompt_completion, messages, ... (found by keys)")
+    add_making(verbs)
+
+
+def add_making(verbs: Any) -> None:
+    """The verb that makes training rows."""
+    made = verb(
+        verbs,
+        "data",
+        data_commands.data,
+        "Make training rows from a domain's documents, rows or corrections; run again to go on.",
+        "expertsmith data leases --kind persona_contrast,perturbation --endpoint http://127.0.0.1:8000/v1",
+    )
+    made.add_argument("name", metavar="DOMAIN")
+    about = "question_answer, classification, summarization, persona_contrast, weak_model_rejected, "
+    made.add_argument("--kind", required=True, help=about + "failure_to_success, edits or perturbation; or several")
+    made.add_argument("--out", type=Path, metavar="DIR", help="where rows are added (the domain's folder)")
+    made.add_argument("--limit", type=int, help="at most so many items of each kind")
+    made.add_argument("--endpoint", default="", metavar="URL", help="who writes, or 'local' (OPENAI_BASE_URL)")
+    made.add_argument("--model", default="", help="its model (EXPERTSMITH_JUDGE_MODEL)")
+    made.add_argument("--weak-endpoint", default="", metavar="URL", help="whose answers are rejected (--endpoint)")
+    made.add_argument("--weak-model", default="", help="the weaker model there")
+    made.add_argument("--endpoint-key-env", default="OPENAI_API_KEY", help="variable with the key (OPENAI_API_KEY)")
+    made.add_argument("--rows", default="", metavar="FILE", help="perturbation: good answers (the preferences)")
+    made.add_argument("--edits", default="", metavar="FILE", help='edits: rows {"prompt", "draft", "edited"}')
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:

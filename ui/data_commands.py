@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui.commands import Options, emit
+from ui.commands import Options, emit, names, say
 
 
 def validate(options: Options) -> int:
@@ -98,3 +100,76 @@ def audit(options: Options) -> int:
     found = check(options.target, options.format)
     emit(options, found.as_dict(), list(found.lines()))
     return 1 if found.level == "refuse" else 0
+
+
+def data(options: Options) -> int:
+    """Make training rows of some kinds; exit code 1 when nothing at all was made of one."""
+    from domains.domain import Domain
+    from experts.builders._parts import Writers
+    from experts.building import Job, load_builder, make_rows
+    from experts.writers import endpoint_of, identity, open_writers
+
+    kinds = names(options.kind)
+    builders = [load_builder(kind) for kind in kinds]
+    domain = Domain.load(options.name)
+    folder = out_folder(options, domain)
+    strong = endpoint_of(options.endpoint, options.model, options.endpoint_key_env)
+    weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
+    made = []
+    with ExitStack() as stack:
+        asks = any(builder.USES_MODEL for builder in builders)
+        writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
+        for kind in kinds:
+            job = Job(
+                kind,
+                material_of(options, domain, folder),
+                folder,
+                f"{identity(strong)} {identity(weak)}",
+                options.limit,
+                strong.concurrency if strong and weak else 1,
+            )
+            made.append(make_rows(job, writers, say))
+    lines = [line for each in made for line in made_lines(each, folder)]
+    emit(options, {"made": [each.as_dict() for each in made]}, lines)
+    return 0 if all("ok" in each.statuses for each in made) else 1
+
+
+def no_model(messages: Any) -> str:
+    """Stands where no model is needed."""
+    raise AssertionError("this builder asks no model")
+
+
+def made_lines(made: Any, folder: Path) -> list[str]:
+    """An outcome for people."""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(made.statuses.items()))
+    reasons = [f"  {count} x {reason}" for reason, count in made.reasons.items()]
+    return [f"{made.kind}: {counts}; {made.num_added} rows added to {folder / made.file}", *reasons]
+
+
+def out_folder(options: Options, domain: Any) -> Path:
+    """Where rows are written: the domain's folder, but not that of a domain that comes with the package."""
+    from domains.domain import SHIPPED
+
+    folder: Path = options.out or domain.folder
+    if folder.resolve().parent == SHIPPED.resolve():
+        raise UserError(f"{domain.name} comes with the package and is not changed. Give --out DIR for the new rows.")
+    return folder
+
+
+def material_of(options: Options, domain: Any, folder: Path) -> Any:
+    """What builders may use: documents, rows of --rows (else the preferences), corrections of --edits."""
+    from domains.domain import PARSERS
+    from domains.readers import read_jsonl
+    from domains.row_source import source_rows
+    from domains.training_rows import read_training_rows
+    from experts.builders._parts import Material
+
+    own = folder / "preferences.jsonl"
+    if options.rows:
+        rows: tuple[Any, ...] = read_training_rows(options.rows).reading.records
+    elif own.is_file():
+        rows = read_jsonl(own, PARSERS[own.name]).records
+    else:
+        rows = domain.records(own.name)
+    edits = tuple(found.row for found in source_rows(options.edits)) if options.edits else ()
+    return Material(domain, rows, edits)

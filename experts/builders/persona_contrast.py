@@ -9,8 +9,17 @@ from typing import Any
 
 from domains.example import Message
 from experts.builders._parts import (
-    Item, Material, Skipped, Writers, asked, different, labelled, passages, preference_row, supported,
-)  # fmt: skip
+    Item,
+    Material,
+    Skipped,
+    Writers,
+    asked,
+    different,
+    labelled,
+    passages,
+    preference_row,
+    supported,
+)
 from judges.audits.facts import numbers
 
 TARGET = "preferences.jsonl"

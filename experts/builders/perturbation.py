@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from domains.errors import UserError
-from domains.example import Example, Message, Preference
+from domains.example import SPLITS, Example, Message, Preference
+from domains.splits import split_of
 from experts.builders._parts import Item, Material, Skipped, Writers, preference_row
 from judges.claims import claims
 from judges.samples import key_of
@@ -26,26 +27,36 @@ FACTORS = (2.0, 3.0, 0.5)
 CONDITION = r"if|unless|when|until|once|only if|as long as|provided(?: that)?"
 LEADING = re.compile(rf"(?:(?<=[.!?] )|\A)(?:{CONDITION})\b[^,;.?!]*, *(\w)", re.IGNORECASE)
 TRAILING = re.compile(rf",? (?:but )?(?:{CONDITION})\b[^,;.?!]*(?=[.;!?])", re.IGNORECASE)
+MADE_HERE = "perturbation-"
+POOL = 200
 FIRST_YEAR, LAST_YEAR = 1900, 2100
 
 
 def items(material: Material) -> list[Item]:
-    """One per row; the other answers are where unsupported claims come from."""
-    rows = [row for row in material.rows if good_answer(row)]
+    """One per row that was not made here; unsupported claims come from answers of the same split."""
+    rows = [row for row in material.rows if good_answer(row) and not row.id.startswith(MADE_HERE)]
     if not rows:
         raise UserError("There are no answers to change. Make pairs of another kind first, or give --rows FILE.")
-    return [
-        Item(
-            row.id,
-            data={
-                "prompt": [turn.as_dict() for turn in row.prompt],
-                "chosen": good_answer(row),
-                "other": good_answer(rows[(place + 1 + offset(row.id, len(rows) - 1)) % len(rows)]),
-                "split_of": row.id,
-            },
-        )
-        for place, row in enumerate(rows)
-    ]
+    pools = {split: pool_of([row for row in rows if split_of(row.id) == split]) for split in SPLITS}
+    return [item_of(row, pools[split_of(row.id)]) for row in rows]
+
+
+def pool_of(rows: Sequence[Preference | Example]) -> list[Preference | Example]:
+    """The rows whose answers lend claims: as few, and the same ones, however many rows are added later."""
+    return sorted(rows, key=lambda row: key_of(row.id))[:POOL]
+
+
+def item_of(row: Preference | Example, pool: Sequence[Preference | Example]) -> Item:
+    """A row with the answer that lends it a claim ("" when there is no other)."""
+    others = [other for other in pool if other.id != row.id]
+    other = min(others, key=lambda each: key_of(row.id, each.id), default=None)
+    data = {
+        "prompt": [turn.as_dict() for turn in row.prompt],
+        "chosen": good_answer(row),
+        "other": good_answer(other) if other else "",
+        "split_of": row.id,
+    }
+    return Item(row.id, data=data)
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:
@@ -93,7 +104,7 @@ def is_amount(match: re.Match[str]) -> bool:
     if sign or match[3] or "," in whole:
         return float(whole.replace(",", "") + (match[3] or "")) > 0
     value = int(whole)
-    return 0 < value and len(whole) < 5 and not FIRST_YEAR <= value <= LAST_YEAR and whole not in {"211", "911", "988"}
+    return value > 0 and len(whole) < 5 and not FIRST_YEAR <= value <= LAST_YEAR and whole not in {"211", "911", "988"}
 
 
 def other_amount(match: re.Match[str], choice: int) -> str:

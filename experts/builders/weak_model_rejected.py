@@ -9,8 +9,16 @@ from typing import Any
 
 from domains.example import Message
 from experts.builders._parts import (
-    Item, Material, Writers, asked, different, labelled, passages, preference_row, supported,
-)  # fmt: skip
+    Item,
+    Material,
+    Writers,
+    asked,
+    different,
+    labelled,
+    passages,
+    preference_row,
+    supported,
+)
 from experts.builders.question_answer import INSTRUCTION
 
 TARGET = "preferences.jsonl"
