@@ -100,7 +100,9 @@ def repeated_edges(blocks: Sequence[Block]) -> frozenset[str]:
 def repeated_lines(blocks: Iterable[Block]) -> frozenset[str]:
     """Short single-line paragraphs that occur again and again, letter by letter, where there are no pages."""
     alone = Counter(b.text.strip() for b in blocks if b.kind == "text" and not b.page and "\n" not in b.text)
-    found = [t for t, count in alone.items() if count >= MIN_REPEATS and len(t) <= SHORT and not t.startswith(("-", "*"))]
+    found = [
+        t for t, count in alone.items() if count >= MIN_REPEATS and len(t) <= SHORT and not t.startswith(("-", "*"))
+    ]
     return frozenset(normal(text) for text in found)
 
 
