@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands
+from ui import commands, ingestion
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -65,7 +65,29 @@ def add_building(verbs: Any) -> None:
         "expertsmith validate mortgage",
     )
     check.add_argument("target", metavar="DOMAIN_OR_FILE")
+    add_domain(verbs)
     verb(verbs, "doctor", commands.doctor, "Versions, device, security floor, models.", "expertsmith doctor")
+
+
+def add_domain(verbs: Any) -> None:
+    """The verb that makes a domain from documents."""
+    made = verb(
+        verbs,
+        "domain",
+        ingestion.domain,
+        "Make a domain from a folder of documents: read, clean, replace personal data, write; run again to go on.",
+        "expertsmith domain new leases --documents my_files --jobs 2",
+    )
+    made.add_argument("action", choices=["new"], metavar="new")
+    made.add_argument("name", metavar="NAME", help="name of the domain, and of its folder")
+    made.add_argument("--documents", type=Path, required=True, metavar="DIR", help="PDF, DOCX, HTML, MD, TXT, CSV, JSONL")
+    made.add_argument("--out", type=Path, default=Path(), help="where the folder NAME is made (here)")
+    made.add_argument("--jobs", type=int, default=1, help="processes (1); the result is the same for any number")
+    made.add_argument("--language", default="en", help="ISO 639-1 code to keep, or 'any' (en)")
+    made.add_argument("--salt", default="", help="secret that decides the surrogates of personal data (NAME)")
+    made.add_argument("--keep", type=Path, metavar="FILE", help="texts, one a line, that are not personal data")
+    made.add_argument("--max-megabytes", type=float, default=100, help="larger files are not read (100)")
+    made.add_argument("--chunk-characters", type=int, default=2000, help="largest section of a document (2000)")
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:
