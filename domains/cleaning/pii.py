@@ -9,6 +9,7 @@ from dataclasses import replace
 from domains.blocks import Block
 from domains.cleaning import Change, Cleaned, FileContext
 from domains.pii.detect import Span, find, replaced
+from domains.pii.names import learn_names
 
 CELL = re.compile(r"(?<!\\)\|")
 
@@ -16,11 +17,10 @@ CELL = re.compile(r"(?<!\\)\|")
 def clean(blocks: Sequence[Block], context: FileContext) -> Cleaned:
     """Replace personal data in every block; the first pass learns the names that the second finds alone."""
     settings, changes, kept = context.settings, [], []
-    for block in blocks:
-        find(block.text, context.names, settings.keep)
-    for block in blocks:
+    full_names = [learn_names(block.text, context.names) for block in blocks]
+    for block, names in zip(blocks, full_names, strict=True):
         text = table_text(block.text, context) if block.kind == "table" else block.text
-        spans = find(text, context.names, settings.keep) if block.kind != "table" else []
+        spans = find(text, context.names, settings.keep, names) if block.kind != "table" else []
         new = replaced(text, spans, settings.salt)
         kept.append(block if new == block.text else replace(block, text=new))
         changes += [Change("changed", span.type, *sample(text, span, settings.salt)) for span in spans]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from domains.pii.names import find_names
-from domains.pii.patterns import RULES
+from domains.pii.names import known_names, learn_names
+from domains.pii.patterns import RULES, traits
 from domains.pii.surrogates import surrogate
 
 MAX_CHARACTERS = 20_000
@@ -21,8 +21,14 @@ class Span:
     type: str
 
 
-def find(text: str, known: dict[str, str] | None = None, keep: Sequence[str] = ()) -> list[Span]:
-    """All personal data in a text, in order. `known`: words of names seen so far (added to); `keep`: texts that stay."""
+def find(
+    text: str,
+    known: dict[str, str] | None = None,
+    keep: Sequence[str] = (),
+    full_names: Sequence[tuple[int, int]] | None = None,
+) -> list[Span]:
+    """All personal data in a text, in order. `known`: words of names seen so far (added to); `keep`: texts that stay;
+    `full_names`: what `learn_names` gave for the text, when it was asked already."""
     taken = [False] * len(text)
     for kept in keep:
         start = text.find(kept)
@@ -30,11 +36,14 @@ def find(text: str, known: dict[str, str] | None = None, keep: Sequence[str] = (
             taken[start : start + len(kept)] = [True] * len(kept)
             start = text.find(kept, start + len(kept))
     spans: list[Span] = []
+    has = traits(text)
     for rule in RULES:
-        for match in rule.pattern.finditer(text):
+        for match in rule.pattern.finditer(text) if rule.needs in has else ():
             if rule.check(match):
                 add(Span(*match.span("value"), rule.type), taken, spans)
-    for start, end in sorted(find_names(text, {} if known is None else known), key=lambda s: (s[0] - s[1], s[0])):
+    known = {} if known is None else known
+    names = [*(learn_names(text, known) if full_names is None else full_names), *known_names(text, known)]
+    for start, end in sorted(names, key=lambda s: (s[0] - s[1], s[0])):
         add(Span(start, end, "name"), taken, spans)
     return sorted(spans, key=lambda span: span.start)
 

@@ -9,7 +9,7 @@ import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from domains.pii.allowed import EPONYM_AFTER, PUBLIC_NAMES, is_common
 
@@ -40,6 +40,7 @@ AMBIGUOUS_FIRST = frozenset(
 WORD = r"[A-ZÀ-ÖØ-Þ][\w’']*[\w](?:-[A-ZÀ-ÖØ-Þ]\w+)?"
 PARTICLE = r"(?:de la|de los|de|del|da|dos|di|van der|van|von|bin|ibn|al|el|la|le|St\.)"
 NAME = rf"(?:{WORD}|[A-Z]\.?(?=\s))(?:[ \t]+(?:{PARTICLE}[ \t]+)?(?:{WORD}|[A-Z]\.(?=\s)|[A-Z](?=\s[A-Z]))){{0,3}}"
+CAPITALIZED = re.compile(rf"\b{WORD}")
 SEQUENCE = re.compile(rf"\b{NAME}(?:,?\s(?:Jr|Sr|III|II|IV)\b\.?)?")
 REVERSED = re.compile(rf"\b(?P<last>{WORD}),[ \t]+(?P<first>{WORD})(?:[ \t]+[A-Z]\b\.?)?")
 TITLED = re.compile(
@@ -90,22 +91,27 @@ def lists() -> Lists:
     return Lists(frozenset(n.lower() for n in first if len(n) > 1), frozenset(n.lower() for n in last if len(n) > 1))
 
 
-def find_names(text: str, known: dict[str, str]) -> Iterator[tuple[int, int]]:
-    """Places of names (start, end). Words of full names are added to `known`, and found alone from then on."""
+def learn_names(text: str, known: dict[str, str]) -> list[tuple[int, int]]:
+    """Places of names (start, end) that the text itself shows; their words are added to `known`."""
     found = [*strong_names(text), *listed_names(text), *reversed_names(text)]
     for start, end in found:
         remember(text[start:end], known)
-    yield from found
-    if known:
-        alone = re.compile(r"\b(?:" + "|".join(sorted(map(re.escape, known), key=len, reverse=True)) + r")\b")
-        for match in alone.finditer(text):
-            if not EPONYM_AFTER.match(text[match.end() : match.end() + 40]):
-                yield match.span()
+    return found
+
+
+def known_names(text: str, known: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """Places of words of names that were given in full elsewhere."""
+    for match in CAPITALIZED.finditer(text):
+        word = match.group().removesuffix("'s").removesuffix("’s")
+        if word in known and not EPONYM_AFTER.match(text[match.end() : match.end() + 40]):
+            yield match.start(), match.start() + len(word)
 
 
 def strong_names(text: str) -> Iterator[tuple[int, int]]:
     """Names after a cue: nothing has to be listed, but no word may be an ordinary one."""
     for pattern in STRONG:
+        if pattern in (LABELED, FIELD) and ":" not in text and "=" not in text:
+            continue
         for match in pattern.finditer(text):
             start, end = trimmed(text, *match.span("name"))
             words = text[start:end].split()
@@ -130,6 +136,8 @@ def listed_names(text: str) -> Iterator[tuple[int, int]]:
     """Within a capitalized sequence: a listed first name before a listed last name, or before a word that is no
     ordinary one."""
     for match in SEQUENCE.finditer(text):
+        if not any(c.isspace() for c in match.group()):
+            continue
         words = [(match.start() + w.start(), match.start() + w.end()) for w in re.finditer(r"\S+", match.group())]
         number = 0
         while number < len(words) - 1:
@@ -183,11 +191,13 @@ def refused(text: str, start: int, end: int, titled: bool = False) -> bool:
     return bool(re.search(r"(?:St\.|Saint|Fort|Mount|Lake|Port|&)\s$", before))
 
 
+@lru_cache(maxsize=65536)
 def is_first(word: str) -> bool:
     """A listed first name."""
     return any(part.lower() in lists().first for part in (word, word.split("-")[0]))
 
 
+@lru_cache(maxsize=65536)
 def is_last(word: str) -> bool:
     """A listed last name; of a double name, one half is enough."""
     plain = word.removesuffix("'s").removesuffix("’s")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from domains.pii.allowed import PUBLIC_HANDLES, is_public_phone, is_public_place
 
+NUMBER = re.compile(r"\d[\d-]{3}|\d{2}[ ./]\d{2}|\d[ -][A-Z]|[A-Z0-9]\d[A-Z0-9-]{2}|\b\d+ [A-Z]|(?i:pass|box|pin)")
 Check = Callable[[re.Match[str]], bool]
 STATES = "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
 STREET = (
@@ -39,6 +40,21 @@ class Rule:
     type: str
     pattern: re.Pattern[str]
     check: Check = lambda match: True
+
+    @property
+    def needs(self) -> str:
+        """Which of the `traits` of a text it must have for the pattern to be worth trying."""
+        if self.type in {"url_with_user", "email", "handle"}:
+            return "@" if self.type != "url_with_user" else "/"
+        return "" if self.type in {"username", "mac_address", "ip_address"} else "number"
+
+
+def traits(text: str) -> frozenset[str]:
+    """Cheap facts of a text: most paragraphs have none of them, so most patterns need not be tried."""
+    found = {mark for mark in "@/" if mark in text}
+    if "at]" in text or "(at)" in text:
+        found.add("@")
+    return frozenset(found | {""} | ({"number"} if NUMBER.search(text) else set()))
 
 
 def luhn(text: str) -> bool:
@@ -116,7 +132,7 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         "url_with_user",
-        r"(?i)\b(?:facebook|instagram|twitter|x|tiktok|github|venmo)\.com/(?!help\b|policies\b|legal\b)(?P<value>[\w.-]*\w)",
+        r"(?i)\b(?:facebook|instagram|twitter|x|tiktok|venmo)\.com/(?!help\b|policies\b|legal\b)(?P<value>[\w.-]*\w)",
     ),
     rule("url_with_user", r"(?i)[?&](?:user(?:name|_?id)?|email|login|uid|customer)=(?P<value>[^\s&#)\]]*[\w])"),
     rule(
@@ -154,7 +170,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         "address",
         rf"(?P<value>\b\d{{1,6}}[A-Z]?(?:-\d{{1,4}})?\s+(?:(?:[NSEW]|NE|NW|SE|SW|North|South|East|West)\.?\s+)?"
-        rf"(?:(?:[A-Z][\w'’-]*|\d{{1,3}}(?:st|nd|rd|th))\.?\s+){{1,4}}?(?:{STREET})\b\.?(?:\s+(?:NE|NW|SE|SW|[NSEW])\b\.?)?"
+        rf"(?:(?:[A-Z][\w'’-]*|\d{{1,3}}(?:st|nd|rd|th))\.?\s+){{1,4}}(?:{STREET})\b\.?(?:\s+(?:NE|NW|SE|SW|[NSEW])\b\.?)?"
         rf"(?:,?\s+(?:Apt|Apartment|Unit|Suite|Ste|Lot|Floor|Fl|Room|Rm|#)\.?\s*#?[\w-]+)?"
         rf"(?:,?\s+[A-Z][\w.'’-]+(?:\s[A-Z][\w.'’-]+){{0,2}},?\s+(?:{STATES}|[A-Z][a-z]+(?: [A-Z][a-z]+)?)\b\.?(?:,?\s+\d{{5}}(?:-\d{{4}})?)?)?)",
         lambda m: not is_public_place(m["value"] + m.string[m.end() : m.end() + 40]),
@@ -175,7 +191,7 @@ RULES: tuple[Rule, ...] = (
         r"(?<![\w.+-])(?P<value>(?:\+?1[\s.-]?)?(?:\([2-9]\d{2}\)\s?|[2-9]\d{2}[\s.-])[2-9]\d{2}[\s.-]\d{4}(?:\s*(?:x|ext\.?|extension)\s*\d{1,6})?)(?!\d|-\d)",
         private_phone,
     ),
-    rule("phone", r"(?<![\w.])(?P<value>\+(?!1\b)[1-9]\d{0,2}(?:[\s.-]?\(?\d{1,4}\)?){2,5})(?![\d-])"),
+    rule("phone", r"(?<![\w.])(?P<value>\+(?!1\b)(?=(?:\W?\d){8})[1-9]\d{0,2}(?:[\s.-]?\(?\d{1,4}\)?){2,5})(?![\d-])"),
     rule(
         "phone",
         r"(?i)\b(?:cell|phone|tel|telephone|mobile|call|text|fax|reach \w+)\b[^\d\n]{0,25}(?P<value>\b(?:[2-9]\d{9}|[2-9]\d{2}[-.]\d{4}))(?![\d-])",
@@ -200,7 +216,7 @@ RULES: tuple[Rule, ...] = (
         r"confirmation|customer|client|employee|borrower(?=\s*(?:id|no|num|#))|order|invoice|card|iban|brokerage|escrow account",
         r"(?P<value>(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z0-9](?:[A-Z0-9]|-(?=[A-Z0-9])){3,29})(?![\w,.]*%|,\d)\b",
     ),
-    cued("username", r"user ?name|user id|login(?: name)?|screen name", r"(?P<value>(?=[\w.-]*[a-z0-9])[\w.-]*\w)"),
+    cued("username", r"user ?name|user id|login(?: name)?|screen name", r"(?P<value>(?=[\w.-]*[\d_.-]\w)[\w.-]*\w)"),
     rule(
         "handle", r"(?<![\w@./])(?P<value>@[A-Za-z_]\w{2,30})\b", lambda m: m["value"][1:].lower() not in PUBLIC_HANDLES
     ),
