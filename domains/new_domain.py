@@ -322,8 +322,8 @@ def summary(report: dict[str, Any], folder: Path) -> list[str]:
         lines.append(f"{stage['stage']:14} {blocks}{': ' + reasons if reasons else ''}")
     speed, found = report["performance"], report["pii"]["measured"]
     lines.append(
-        f"Personal data: recall {found['recall']:.2f}, precision {found['precision']:.2f} on {found['mentions']} planted "
-        f"mentions; look at the documents before you publish a model."
+        f"Personal data: recall {found['recall']:.2f}, precision {found['precision']:.2f} on {found['mentions']} "
+        f"planted mentions; look at the documents before you publish a model."
     )
     lines.append(
         f"{speed['bytes_read'] / 1e6:.2f} MB in {speed['seconds_reading_and_cleaning']:.1f} s "

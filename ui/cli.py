@@ -80,7 +80,9 @@ def add_domain(verbs: Any) -> None:
     )
     made.add_argument("action", choices=["new"], metavar="new")
     made.add_argument("name", metavar="NAME", help="name of the domain, and of its folder")
-    made.add_argument("--documents", type=Path, required=True, metavar="DIR", help="PDF, DOCX, HTML, MD, TXT, CSV, JSONL")
+    made.add_argument(
+        "--documents", type=Path, required=True, metavar="DIR", help="PDF, DOCX, HTML, MD, TXT, CSV, JSONL"
+    )
     made.add_argument("--out", type=Path, default=Path(), help="where the folder NAME is made (here)")
     made.add_argument("--jobs", type=int, default=1, help="processes (1); the result is the same for any number")
     made.add_argument("--language", default="en", help="ISO 639-1 code to keep, or 'any' (en)")

@@ -23,7 +23,9 @@ def domain(options: Options) -> int:
     from domains.formats import Limits
 
     if options.jobs < 1 or options.max_megabytes <= 0:
-        raise UserError(f"--jobs is {options.jobs} and --max-megabytes {options.max_megabytes:g}. Both must be positive.")
+        raise UserError(
+            f"--jobs is {options.jobs} and --max-megabytes {options.max_megabytes:g}. Both must be positive."
+        )
     folder = options.out / options.name
     limits = Limits(max_bytes=int(options.max_megabytes * 1e6))
     report = new_domain(Request(options.name, options.documents, folder, settings(options), limits, options.jobs))

@@ -24,7 +24,8 @@ PAGE_NUMBER = re.compile(
 BARE_NUMBER = re.compile(r"^\W*(?:\d{1,5}|[ivxl]{1,6})\W*$")
 NOTICE = re.compile(
     r"(?i)^(?:skip to (?:main )?content|back to top|print this page|share this(?: page| article)?|follow us\b.{0,60}|"
-    r"(?:please )?(?:enable|turn on) javascript.{0,120}|(?:we|this (?:web)?site) uses? cookies.{0,300}|accept(?: all)? cookies|"
+    r"(?:please )?(?:enable|turn on) javascript.{0,120}|"
+    r"(?:we|this (?:web)?site) uses? cookies.{0,300}|accept(?: all)? cookies|"
     r"subscribe to our (?:newsletter|mailing list).{0,100}|(?:©|\(c\)|copyright)\s.{0,120}|all rights reserved\.?|"
     r"(?:read|learn) more(?: »| >)?|click here.{0,40}|this page (?:is )?intentionally left blank\.?|"
     r"privacy policy|terms (?:of use|of service|and conditions)|site ?map|contact us|log ?in|sign (?:in|up)|"

@@ -31,7 +31,7 @@ WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Mark:
-    """What identifies a text: a digest of its words, of its numbers, and a MinHash signature (empty for short texts)."""
+    """What identifies a text: digests of its words and of its numbers, and a MinHash signature (empty if short)."""
 
     exact: str
     numbers: str

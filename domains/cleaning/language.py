@@ -17,8 +17,42 @@ MIN_LETTERS = 60
 MAX_CHARACTERS = 600
 MIN_PROBABILITY = 0.9
 ENGLISH_WORDS = frozenset(
-    "the of and to in is that for it with as was on be at by this are from or an have not you your if they their "
-    "which will can may must when".split()
+    [
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+        "is",
+        "that",
+        "for",
+        "it",
+        "with",
+        "as",
+        "was",
+        "on",
+        "be",
+        "at",
+        "by",
+        "this",
+        "are",
+        "from",
+        "or",
+        "an",
+        "have",
+        "not",
+        "you",
+        "your",
+        "if",
+        "they",
+        "their",
+        "which",
+        "will",
+        "can",
+        "may",
+        "must",
+        "when",
+    ]
 )
 ENGLISH_SHARE = 0.2
 

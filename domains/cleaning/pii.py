@@ -1,4 +1,4 @@
-"""Personal data found and replaced consistently; see `domains/pii`. A cell of a table is read with its column's name."""
+"""Personal data found and replaced consistently; see `domains/pii`. A table's cell is read with its column's name."""
 
 from __future__ import annotations
 

@@ -58,8 +58,11 @@ def text_fault(text: str, words: Sequence[str], language: str) -> str:
         return f"mean word length outside {WORD_LENGTH[0]:g} to {WORD_LENGTH[1]:g}"
     if symbols(text) > MAX_SYMBOL_SHARE * len(words):
         return f"over {MAX_SYMBOL_SHARE:.0%} symbols (#, …) to words"
-    if len(words) < LONG:
-        return ""
+    return long_text_fault(words, language) if len(words) >= LONG else ""
+
+
+def long_text_fault(words: Sequence[str], language: str) -> str:
+    """The rules that need many words."""
     if repeated_share(words) > MAX_REPEATED_SHARE:
         return f"over {MAX_REPEATED_SHARE:.0%} of it in repeated three-word sequences"
     plain = {word.strip(".,;:()").lower() for word in words}

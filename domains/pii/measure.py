@@ -1,7 +1,8 @@
 """Recall and precision on a planted set: `{{type|text}}` is personal data, `[[text]]` only looks like it and must stay.
 
 The rows of split `dev` were used to write the rules; those of split `test` were written afterwards and are what is
-reported. A mention is found when no character of it stays; a replacement is right when it touches a mention.
+reported. A mention is found when no word of it stays but a
+title; a replacement is right when it touches a mention.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from domains.pii.detect import Span, find
 
 PLANTED = Path(__file__).with_name("planted.jsonl")
 MARK = re.compile(r"\{\{(?P<type>\w+)\|(?P<personal>[^}]+)\}\}|\[\[(?P<public>[^\]]+)\]\]")
+
+WORD = re.compile(r"\w+")
+TITLES = frozenset(["Mr", "Mrs", "Ms", "Dr", "Nurse", "Jr", "Sr", "and", "Estate", "of"])
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def compare(passage: Passage, spans: list[Span], result: Measured) -> None:
     result.replacements += len(spans)
     for span in passage.personal:
         text = passage.text[span.start : span.end]
-        is_found = all(span.start + n in covered for n, c in enumerate(text) if c.isalnum())
+        words = (word for word in WORD.finditer(text) if word.group() not in TITLES)
+        is_found = all(span.start + n in covered for word in words for n in range(*word.span()))
         counts = result.by_type.setdefault(span.type, [0, 0])
         counts[0] += is_found
         counts[1] += 1

@@ -11,32 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from domains.pii.allowed import EPONYM_AFTER, PUBLIC_NAMES, is_common
+from domains.pii.allowed import EPONYM_AFTER, PUBLIC_NAMES, WORDS, is_common
 
 LOCALES = (
     "en_US", "en_GB", "en_IE", "en_IN", "en_KE", "en_NG", "en_NZ", "en_PK", "es_ES", "es_MX", "fr_FR", "de_DE",
     "it_IT", "nl_NL", "pt_BR", "yo_NG", "ig_NG", "ha_NG", "zu_ZA", "sv_SE", "no_NO", "da_DK", "hr_HR",
 )  # fmt: skip
-MORE_LAST = frozenset(
-    "Abernathy Achterberg Chang Chaudhry Cho Choi Dao Dinh Duong Fong Fujimoto Gupta Hashimoto Hoang Hsu Huang Huynh Ito "
-    "Iyer Jang Jung Kowalski Kwon Lam Lau Leung Li Liang Lin Liu Lu Luong Ly Mehta Mukherjee Nakamura Ng Ngo Nowak Oh Ong "
-    "Pak Park Pham Phan Qureshi Rahman Saito Sato Shah Sharma Suzuki Takahashi Tanaka Tang Tran Trinh Truong Tsai Vang "
-    "Volkov Vu Wang Watanabe Wong Wu Xiong Xu Yamamoto Yang Yoon Yu Zhang Zhao Zheng Zhou Ivanov Petrov Popov "
-    "Wójcik Wisniewski Lewandowski Horvath Nagy Papadopoulos Haddad Khoury Mansour Tesfaye Bekele Abebe Osei Mensah "
-    "Boateng Asante Diallo Traore Begay Tsosie Yazzie Kealoha Kahale Whitfield".split()
-)
-MORE_FIRST = frozenset(
-    "Otis Rosalind Wei Ming Jin Hiro Kenji Yuki Akira Sakura Minh Linh Thuy Hung Mei Ling Xin Jun Soo Hye Hyun Eun Seo "
-    "Dmitri Dimitri Olga Svetlana Vladimir Sergei Natalia Piotr Agnieszka Katarzyna Leila Layla Omar Amina Khadija "
-    "Kwame Kofi Ama Akua Tesfaye Selam Mulugeta Dewitt Earline Odell Delbert Verna Mabel Hattie Lupe Chuy Rajesh Sanjay "
-    "Anjali Lakshmi Deepak Sunita Arjun Vikram Kavita Meera Nadia Tariq Bilal Zainab Ibrahim Yosef Moshe Shira Avi Keanu "
-    "Leilani Kai Makoa Nizhoni Maryam Reza Shirin Farid".split()
-)
-AMBIGUOUS_FIRST = frozenset(
-    "Art Bill Chase Chip Christian Dale Dawn Dean Drew Earnest Faith Forest Frank Gene Glen Grace Grant Guy Harmony Heather "
-    "Homer Hope Ivy Iris Jack Joy Lance Mark Mason Max Melody Mercy Miles Nick Norm Olive Pat Penny Ray Rich Rob Robin Rose "
-    "Rusty Sandy Serenity Skip Stone Summer Sunny Trinity Victor Violet Wade Ward Will Woody".split()
-)
+MORE_LAST = frozenset(WORDS["last_names"].split())
+MORE_FIRST = frozenset(WORDS["first_names"].split())
+AMBIGUOUS_FIRST = frozenset(WORDS["ambiguous_first_names"].split())
 WORD = r"[A-ZÀ-ÖØ-Þ][\w’']*[\w](?:-[A-ZÀ-ÖØ-Þ]\w+)?"
 PARTICLE = r"(?:de la|de los|de|del|da|dos|di|van der|van|von|bin|ibn|al|el|la|le|St\.)"
 NAME = rf"(?:{WORD}|[A-Z]\.?(?=\s))(?:[ \t]+(?:{PARTICLE}[ \t]+)?(?:{WORD}|[A-Z]\.(?=\s)|[A-Z](?=\s[A-Z]))){{0,3}}"
@@ -44,32 +27,47 @@ CAPITALIZED = re.compile(rf"\b{WORD}")
 SEQUENCE = re.compile(rf"\b{NAME}(?:,?\s(?:Jr|Sr|III|II|IV)\b\.?)?")
 REVERSED = re.compile(rf"\b(?P<last>{WORD}),[ \t]+(?P<first>{WORD})(?:[ \t]+[A-Z]\b\.?)?")
 TITLED = re.compile(
-    rf"\b(?:Mr|Mrs|Ms|Mx|Miss|Dr|Prof|Rev|Fr|Sr|Sgt|Capt|Lt|Col|Hon|Judge|Nurse|Pastor|Rabbi|Imam|Sister)\b\.?[ \t]+(?P<name>{NAME})"
+    rf"\b(?:Mr|Mrs|Ms|Mx|Miss|Dr|Prof|Rev|Fr|Sr|Sgt|Capt|Lt|Col|Hon|Judge|Nurse|Pastor|Rabbi|Imam|Sister)"
+    rf"\b\.?[ \t]+(?P<name>{NAME})"
 )
 LABEL = (
-    r"(?:full |first |last |middle |maiden |legal |given |sur|customer |client |patient |borrower |co-?borrower |account |card)?"
-    r"(?:holder(?:'s)? )?names?|(?:co-?)?borrowers?|(?:co-?)?applicants?|patients?|clients?|customers?|members?|contacts?|"
+    r"(?:full |first |last |middle |maiden |legal |given |sur|customer |client |patient |borrower |co-?borrower |"
+    r"account |card)?"
+    r"(?:holder(?:'s)? )?names?|(?:co-?)?borrowers?|(?:co-?)?applicants?|patients?|clients?|customers?|members?|"
+    r"contacts?|"
     r"(?:emergency|primary) contact|attn|attention|caregivers?|signed(?: by)?|signature|from|to|cc|prepared (?:by|for)|"
     r"loan officer|(?:listing )?agent|beneficiary|spouse|owners?|tenants?|insured|employee|guardian|account holder|"
-    r"cardholder|witness|trustor|grantor|grantee|seller|buyer|next of kin|author|reported by|submitted by|daughter|son|wife|husband"
+    r"cardholder|witness|trustor|grantor|grantee|seller|buyer|next of kin|author|reported by|"
+    r"submitted by|daughter|son|wife|husband"
 )
 LABELED = re.compile(
     rf"(?i:(?:(?<=^)|(?<=[\s(|;,>*])){{0}}\b(?:{LABEL})(?:[ _]?name)?\**\s*[:=]\**\s*)(?P<name>{NAME})"
 )
 FIELD = re.compile(
-    rf"(?i:\b\w*(?:first|last|full|middle|borrower|customer|client|patient|contact|owner|given|sur|user)[ _]?name\s*[:=]\s*)(?P<name>{NAME})"
+    r"(?i:\b\w*(?:first|last|full|middle|borrower|customer|client|patient|contact|owner|given|sur|user)"
+    rf"[ _]?name\s*[:=]\s*)(?P<name>{NAME})"
 )
 SPOKEN = re.compile(
-    rf"\b(?i:my name is|my name's|name is|named|i am called|this is|i am|i'm|i’m|signed by|spoke (?:with|to)|speaking (?:with|to)|"
-    rf"ask for|met with|on behalf of|care of|c/o|payable to|belongs? to|guardian of|estate of|contact|dear|hi|hello|thanks,|"
+    rf"\b(?i:my name is|my name's|name is|named|i am called|this is|i am|i'm|i’m|signed by|"
+    rf"spoke (?:with|to)|speaking (?:with|to)|"
+    rf"ask for|met with|on behalf of|care of|c/o|payable to|belongs? to|guardian of|estate of|contact|dear|hi|"
+    rf"hello|thanks,|"
     rf"sincerely,|regards,|respectfully,|yours truly,|love,|cheers,|thank you,)[ \t]*\n?[ \t]*(?P<name>{NAME})"
 )
 RELATION = re.compile(
-    r"\b(?i:my|his|her|their|our|the patient's|the borrower's)\s+(?i:late |older |younger |elderly |little |big |step)?(?i:mother|father|mom|dad|"
+    r"\b(?i:my|his|her|their|our|the patient's|the borrower's)\s+(?i:late |older |younger |elderly |little |big |step)?"
+    r"(?i:mother|father|mom|dad|"
     r"husband|wife|spouse|partner|sister|brother|son|daughter|aunt|uncle|cousin|niece|nephew|grand(?:mother|father|ma|pa|son|daughter)|"
     rf"neighbor|friend|boss|landlord|tenant|client|patient|nurse|doctor|aide|caregiver|boyfriend|girlfriend|fianc[eé]e?),?\s+(?P<name>{NAME})"
 )
-STRONG = (TITLED, LABELED, FIELD, SPOKEN, RELATION)
+ROLE = re.compile(
+    r"\b(?i:(?:co-)?borrower|(?:co-)?applicant|tenant|client|patient|agent|seller|buyer|trustee|executor|landlord|"
+    r"homeowner|notary|"
+    r"counselor|nurse|aide|caregiver|resident|(?:policy|account) ?holder|beneficiary|veteran|widow|owner|witness|"
+    rf"attorney|manager|processor|underwriter|appraiser),?\s+(?i:(?:is|was|named)\s+)?(?P<name>{WORD}[ \t]+{NAME})"
+)
+COUPLE = re.compile(rf"\b(?P<name>{WORD})(?=,? (?:and|&) (?P<other>{WORD})[ \t]+(?P<last>{WORD}))")
+STRONG = (ROLE, TITLED, LABELED, FIELD, SPOKEN, RELATION)
 SUFFIX = re.compile(r",?\s(?:Jr|Sr|III|II|IV)\b\.?$")
 
 
@@ -93,7 +91,7 @@ def lists() -> Lists:
 
 def learn_names(text: str, known: dict[str, str]) -> list[tuple[int, int]]:
     """Places of names (start, end) that the text itself shows; their words are added to `known`."""
-    found = [*strong_names(text), *listed_names(text), *reversed_names(text)]
+    found = [*strong_names(text), *listed_names(text), *reversed_names(text), *couples(text)]
     for start, end in found:
         remember(text[start:end], known)
     return found
@@ -115,9 +113,19 @@ def strong_names(text: str) -> Iterator[tuple[int, int]]:
         for match in pattern.finditer(text):
             start, end = trimmed(text, *match.span("name"))
             words = text[start:end].split()
-            weak = pattern is SPOKEN and not (len(words) > 1 or is_first(words[0]) if words else False)
-            if words and not weak and not refused(text, start, end, titled=pattern is TITLED):
+            if (
+                words
+                and not is_weak(pattern, words, end < match.end("name"))
+                and not refused(text, start, end, titled=pattern is TITLED)
+            ):
                 yield start, end
+
+
+def is_weak(pattern: re.Pattern[str], words: list[str], cut: bool) -> bool:
+    """One word after a cue of speech has to be a listed first name, and no ordinary word such as in `Grace Period`."""
+    if len(words) > 1:
+        return False
+    return pattern is ROLE or pattern is SPOKEN and (not is_first(words[0]) or cut and words[0] in AMBIGUOUS_FIRST)
 
 
 def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -126,7 +134,7 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     for word in re.finditer(r"\S+", text[start:end]):
         plain = word.group().strip(".,;:")
         listed = plain.lower() in lists().last and word.start() > 0 or plain in AMBIGUOUS_FIRST
-        if is_common(plain) and not listed and not plain.lower() in {"de", "la", "el", "los"}:
+        if is_common(plain) and not listed and plain.lower() not in {"de", "la", "el", "los"}:
             break
         position = start + word.end()
     return start, position
@@ -156,10 +164,21 @@ def full_name(text: str, words: list[tuple[int, int]]) -> int:
     texts = [text[a:b].rstrip(".,;:") for a, b in words]
     first = texts[0]
     if not is_first(first):
-        return 0
+        sure = len(texts) > 1 and is_last(texts[1]) and not is_first(texts[1]) and not is_common(texts[1])
+        return (
+            words[1][0] + len(texts[1])
+            if sure and len(first) > 2 and first[1:].islower() and not is_common(first)
+            else 0
+        )
     for number in range(1, min(len(texts), 5)):
         word = texts[number]
-        if len(word) == 1 or word.lower() in {"de", "la", "del", "van", "von", "der", "bin", "al", "los", "da"}:
+        if (
+            len(word) == 1
+            or number + 1 < len(texts)
+            and is_first(word)
+            and not is_common(texts[number + 1])
+            or word.lower() in {"de", "la", "del", "van", "von", "der", "bin", "al", "los", "da"}
+        ):
             continue
         listed = is_last(word)
         weak = first in AMBIGUOUS_FIRST or is_common(first)
@@ -171,13 +190,22 @@ def full_name(text: str, words: list[tuple[int, int]]) -> int:
     return 0
 
 
+def couples(text: str) -> Iterator[tuple[int, int]]:
+    """The first of two people with one last name, such as `Gail and Robert Henson`."""
+    for match in COUPLE.finditer(text):
+        people = [match["name"], match["other"]]
+        sure = all(is_first(word) and not is_common(word) for word in people) and not is_common(match["last"])
+        if sure and match["name"] not in AMBIGUOUS_FIRST:
+            yield match.span("name")
+
+
 def reversed_names(text: str) -> Iterator[tuple[int, int]]:
     """`Last, First` with both listed and neither ordinary."""
     for match in REVERSED.finditer(text):
         last, first = match["last"], match["first"]
-        if is_last(last) and is_first(first) and not is_common(last) and first not in AMBIGUOUS_FIRST:
-            if not is_first(last) and not refused(text, *match.span()):
-                yield match.span()
+        sure = is_last(last) and is_first(first) and not is_common(last) and first not in AMBIGUOUS_FIRST
+        if sure and not refused(text, *match.span()):
+            yield match.span()
 
 
 def refused(text: str, start: int, end: int, titled: bool = False) -> bool:
@@ -194,7 +222,7 @@ def refused(text: str, start: int, end: int, titled: bool = False) -> bool:
 @lru_cache(maxsize=65536)
 def is_first(word: str) -> bool:
     """A listed first name."""
-    return any(part.lower() in lists().first for part in (word, word.split("-")[0]))
+    return any(part.lower() in lists().first for part in (word, word.split("-", maxsplit=1)[0]))
 
 
 @lru_cache(maxsize=65536)

@@ -15,10 +15,21 @@ from domains.pii.allowed import PUBLIC_HANDLES, is_public_phone, is_public_place
 
 NUMBER = re.compile(r"\d[\d-]{3}|\d{2}[ ./]\d{2}|\d[ -][A-Z]|[A-Z0-9]\d[A-Z0-9-]{2}|\b\d+ [A-Z]|(?i:pass|box|pin)")
 Check = Callable[[re.Match[str]], bool]
-STATES = "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
+STATES = (
+    "A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|"
+    "N[CDEHJMVY]|O[HKR]|P[AR]|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY]"
+)
 STREET = (
     "Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln|Court|Ct|Boulevard|Blvd|Way|Place|Pl|Circle|Cir|Terrace|Ter|Trail|"
     "Trl|Parkway|Pkwy|Highway|Hwy|Square|Sq|Loop|Alley|Plaza|Pike|Crossing|Path|Cove|Ridge|Run|Row|Broadway"
+)
+SIDE = r"(?:NE|NW|SE|SW|[NSEW])"
+HOUSE = rf"\b\d{{1,6}}[A-Z]?(?:-\d{{1,4}})?\s+(?:(?:{SIDE}|North|South|East|West)\.?\s+)?"
+STREET_NAME = rf"(?:(?:[A-Z][\w'’-]*|\d{{1,3}}(?:st|nd|rd|th))\.?\s+){{1,4}}(?:{STREET})\b\.?(?:\s+{SIDE}\b\.?)?"
+UNIT = r"(?:,?\s+(?:Apt|Apartment|Unit|Suite|Ste|Lot|Floor|Fl|Room|Rm|#)\.?\s*#?[\w-]+)?"
+TOWN = (
+    rf"(?:,?\s+[A-Z][\w.'’-]+(?:\s[A-Z][\w.'’-]+){{0,2}},?\s+(?:{STATES}|[A-Z][a-z]+(?: [A-Z][a-z]+)?)\b\.?"
+    r"(?:,?\s+\d{5}(?:-\d{4})?)?)?"
 )
 MONTH = (
     "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
@@ -101,8 +112,11 @@ def not_numbering(match: re.Match[str]) -> bool:
 
 
 def not_a_year(match: re.Match[str]) -> bool:
-    """Four or five digits are a year or a form, unless words such as `number` or `ending in` say otherwise."""
+    """Four or five digits are a year or a form, unless words such as `number` or `ending in` say otherwise; the docket
+    of a court is public."""
     value = match["value"]
+    if re.fullmatch(r"\d\d-\d{3,5}", value) and re.match(r"(?i)case", match.group()):
+        return False  # a court's docket
     if not value.isdigit() or len(value) > 5:
         return True
     return bool(re.search(r"(?i)number|no\.|num\b|#|\bid\b|ending|ends|ssn|social|pin|pass|user|login", match.group()))
@@ -164,26 +178,24 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(
         "date_of_birth",
-        rf"(?i)\b(?:born(?: on)?|d\.?o\.?b\.?|date[_ ]of[_ ]birth|birth[ _-]?(?:date|day)|birth)(?: date)?\W{{0,4}}(?:is |was |on |of )?"
+        rf"(?i)\b(?:born(?: on)?|d\.?o\.?b\.?|date[_ ]of[_ ]birth|birth[ _-]?(?:date|day)|birth)"
+        rf"(?: date)?\W{{0,4}}(?:is |was |on |of )?"
         rf"(?P<value>{DATE})",
     ),
     rule(
         "address",
-        rf"(?P<value>\b\d{{1,6}}[A-Z]?(?:-\d{{1,4}})?\s+(?:(?:[NSEW]|NE|NW|SE|SW|North|South|East|West)\.?\s+)?"
-        rf"(?:(?:[A-Z][\w'’-]*|\d{{1,3}}(?:st|nd|rd|th))\.?\s+){{1,4}}(?:{STREET})\b\.?(?:\s+(?:NE|NW|SE|SW|[NSEW])\b\.?)?"
-        rf"(?:,?\s+(?:Apt|Apartment|Unit|Suite|Ste|Lot|Floor|Fl|Room|Rm|#)\.?\s*#?[\w-]+)?"
-        rf"(?:,?\s+[A-Z][\w.'’-]+(?:\s[A-Z][\w.'’-]+){{0,2}},?\s+(?:{STATES}|[A-Z][a-z]+(?: [A-Z][a-z]+)?)\b\.?(?:,?\s+\d{{5}}(?:-\d{{4}})?)?)?)",
-        lambda m: not is_public_place(m["value"] + m.string[m.end() : m.end() + 40]),
+        rf"(?P<value>{HOUSE}{STREET_NAME}{UNIT}{TOWN})",
+        lambda match: not is_public_place(match),
     ),
     rule(
         "address",
         r"(?P<value>\b(?i:P\.?\s?O\.? Box|Post Office Box)\s+\d{1,6}\b)",
-        lambda m: not is_public_place(m.string[m.end() : m.end() + 60]),
+        lambda match: not is_public_place(match),
     ),
     rule(
         "address",
         rf"(?P<value>\b[A-Z][a-z.'’-]+(?: [A-Z][a-z.'’-]+){{0,2}},? (?:{STATES}) \d{{5}}(?:-\d{{4}})?\b)",
-        lambda m: not is_public_place(m["value"]),
+        lambda match: not is_public_place(match),
     ),
     cued("routing_number", r"routing|aba|transit", r"(?P<value>\d{9})\b"),
     rule(
@@ -194,7 +206,8 @@ RULES: tuple[Rule, ...] = (
     rule("phone", r"(?<![\w.])(?P<value>\+(?!1\b)(?=(?:\W?\d){8})[1-9]\d{0,2}(?:[\s.-]?\(?\d{1,4}\)?){2,5})(?![\d-])"),
     rule(
         "phone",
-        r"(?i)\b(?:cell|phone|tel|telephone|mobile|call|text|fax|reach \w+)\b[^\d\n]{0,25}(?P<value>\b(?:[2-9]\d{9}|[2-9]\d{2}[-.]\d{4}))(?![\d-])",
+        r"(?i)\b(?:cell|phone|tel|telephone|mobile|call|text|fax|reach \w+)\b[^\d\n]{0,25}"
+        r"(?P<value>\b(?:[2-9]\d{9}|[2-9]\d{2}[-.]\d{4}))(?![\d-])",
         private_phone,
     ),
     cued("medical_record_number", r"mrn|medical record|patient(?=\s*(?:id|no|num|#))|chart(?=\s*(?:id|no|num|#))"),
@@ -213,8 +226,9 @@ RULES: tuple[Rule, ...] = (
     cued(
         "account_number",
         r"account|acct\.?|a/c|loan|mortgage(?=\s*(?:id|no|num|#))|checking|savings|case|file|reference|ref\.?|"
-        r"confirmation|customer|client|employee|borrower(?=\s*(?:id|no|num|#))|order|invoice|card|iban|brokerage|escrow account",
-        r"(?P<value>(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z0-9](?:[A-Z0-9]|-(?=[A-Z0-9])){3,29})(?![\w,.]*%|,\d)\b",
+        r"confirmation|customer|client|employee|borrower(?=\s*(?:id|no|num|#))|order|invoice|"
+        r"card|iban|brokerage|escrow account",
+        CODE + r"(?![\w,.]*%|,\d)",
     ),
     cued("username", r"user ?name|user id|login(?: name)?|screen name", r"(?P<value>(?=[\w.-]*[\d_.-]\w)[\w.-]*\w)"),
     rule(

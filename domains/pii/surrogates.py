@@ -30,7 +30,20 @@ STREETS = (
     "Willow",
 )
 CITIES = ("Ashford", "Brookfield", "Clearwater", "Fairview", "Glenwood", "Hartwell", "Kingsley", "Maplewood", "Norwood")
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 
 @dataclass(frozen=True)
