@@ -12,6 +12,7 @@ from domains.formats import Unreadable
 
 CHUNK_BYTES = 1 << 18
 SAMPLE_BYTES = 1 << 16
+LEGACY = ["cp1252", "cp1251", "koi8_r", "cp1253", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"]
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -36,8 +37,8 @@ def encoding_of(path: Path) -> str:
         return "utf-8"
     with path.open("rb") as handle:
         handle.seek(max(0, offset - SAMPLE_BYTES // 2))
-        best = from_bytes(handle.read(SAMPLE_BYTES)).best()
-    return "cp1252" if best is None or best.encoding.startswith(("utf", "ascii")) else best.encoding
+        best = from_bytes(handle.read(SAMPLE_BYTES), cp_isolation=LEGACY).best()
+    return "cp1252" if best is None else best.encoding
 
 
 def wide_encoding(head: bytes) -> str:

@@ -6,7 +6,9 @@ Link density as a sign of navigation: Kohlschuetter et al. 2010, doi 10.1145/171
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ NAMES = re.compile(
 )
 LINK_SHARE = 0.66
 MIN_LINKS = 3
+LINK_DEPTH = 4
+LISTS = frozenset({"ul", "ol", "div", "section", "p", "td"})
 
 
 def read(path: Path, limits: Limits) -> Iterator[Part]:
@@ -48,10 +52,11 @@ def read(path: Path, limits: Limits) -> Iterator[Part]:
 
 def take_navigation(soup: Any) -> Iterator[str]:
     """Take every navigation element out of the page; gives their texts."""
+    lists = link_lists(soup)
     for element in soup.find_all(True):
         if element.decomposed or element.name in {"html", "body", "main", "article"}:
             continue
-        if is_navigation(element):
+        if id(element) in lists or is_navigation(element):
             text = element.get_text(" ", strip=True)
             element.decompose()
             if text:
@@ -59,7 +64,7 @@ def take_navigation(soup: Any) -> Iterator[str]:
 
 
 def is_navigation(element: Any) -> bool:
-    """By tag, role, class or id; by being hidden; or by being mostly links."""
+    """By tag, role, class or id, or by being hidden."""
     if element.name in NAVIGATION or str(element.get("role", "")).lower() in ROLES:
         return True
     if element.has_attr("hidden") or str(element.get("aria-hidden", "")).lower() == "true":
@@ -69,18 +74,25 @@ def is_navigation(element: Any) -> bool:
     if element.name == "header" and not element.find(["h1", "h2"]):
         return True
     names = " ".join([*element.get("class", []), str(element.get("id", ""))])
-    if NAMES.search(names) and not element.find(["h1", "article", "main"]):
-        return True
-    return element.name in {"ul", "ol", "div", "section", "p", "td"} and is_link_list(element)
+    return bool(NAMES.search(names)) and not element.find(["h1", "article", "main"])
 
 
-def is_link_list(element: Any) -> bool:
-    """At least three links that make up most of the text."""
-    links = element.find_all("a")
-    if len(links) < MIN_LINKS:
-        return False
+def link_lists(soup: Any) -> set[int]:
+    """Identities of the elements close above links that hold at least three links and little else."""
+    links: dict[int, list[Any]] = defaultdict(list)
+    above: dict[int, Any] = {}
+    for link in soup.find_all("a"):
+        for element in islice(link.parents, LINK_DEPTH):
+            if element.name in LISTS:
+                links[id(element)].append(link)
+                above[id(element)] = element
+    return {key for key, found in links.items() if len(found) >= MIN_LINKS and is_mostly(above[key], found)}
+
+
+def is_mostly(element: Any, links: list[Any]) -> bool:
+    """Whether the texts of the links make up most of an element's text."""
     size = len(element.get_text(" ", strip=True))
-    return bool(sum(len(link.get_text(" ", strip=True)) for link in links) > LINK_SHARE * size)
+    return sum(len(link.get_text(" ", strip=True)) for link in links) > LINK_SHARE * size
 
 
 def content_of(soup: Any) -> Any:
