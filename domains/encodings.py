@@ -44,7 +44,7 @@ def encoding_of(path: Path) -> str:
 def wide_encoding(head: bytes) -> str:
     """UTF-16 without a mark has zero bytes in every other place; anything else with zero bytes is no text."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    if max(even, odd) > 0.3 * len(head) / 2 > 5 * min(even, odd):
+    if max(even, odd) > 0.6 * len(head) / 2 > 5 * min(even, odd):
         return "utf-16-le" if odd > even else "utf-16-be"
     raise Unreadable("corrupt", "binary data, not text.")
 

@@ -30,6 +30,7 @@ NAMES = re.compile(
 LINK_SHARE = 0.66
 MIN_LINKS = 3
 LINK_DEPTH = 4
+MAX_DEPTH = 256
 LISTS = frozenset({"ul", "ol", "div", "section", "p", "td"})
 
 
@@ -40,6 +41,7 @@ def read(path: Path, limits: Limits) -> Iterator[Part]:
     from bs4 import BeautifulSoup
 
     soup = BeautifulSoup(whole_text(path), "html.parser")
+    check_depth(soup)
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     for element in soup(NO_TEXT):
         element.decompose()
@@ -48,6 +50,15 @@ def read(path: Path, limits: Limits) -> Iterator[Part]:
     if title and not re.search(r"(?m)^#{1,2} ", text) and text.strip():
         text = f"# {title}\n\n{text}"
     yield Part(text, removed=removed)
+
+
+def check_depth(soup: Any) -> None:
+    """Refuse a page that would take the square of its length, or the stack."""
+    depths = {id(soup): 0}
+    for element in soup.find_all(True):
+        depth = depths[id(element)] = depths[id(element.parent)] + 1
+        if depth > MAX_DEPTH:
+            raise Unreadable("corrupt", f"its elements are nested more than {MAX_DEPTH} deep.")
 
 
 def take_navigation(soup: Any) -> Iterator[str]:
