@@ -22,7 +22,9 @@ PLANTED = Path(__file__).with_name("planted.jsonl")
 MARK = re.compile(r"\{\{(?P<type>\w+)\|(?P<personal>[^}]+)\}\}|\[\[(?P<public>[^\]]+)\]\]")
 
 WORD = re.compile(r"\w+")
-TITLES = frozenset(["Mr", "Mrs", "Ms", "Dr", "Nurse", "Jr", "Sr", "and", "Estate", "of"])
+TITLES = frozenset(
+    ["Mr", "Mrs", "Ms", "Dr", "Nurse", "Judge", "Father", "Sister", "Grandma", "Jr", "Sr", "III", "and", "Estate", "of"]
+)
 
 
 @dataclass(frozen=True)

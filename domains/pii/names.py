@@ -68,6 +68,7 @@ ROLE = re.compile(
 )
 COUPLE = re.compile(rf"\b(?P<name>{WORD})(?=,? (?:and|&) (?P<other>{WORD})[ \t]+(?P<last>{WORD}))")
 STRONG = (ROLE, TITLED, LABELED, FIELD, SPOKEN, RELATION)
+SUFFIXES = frozenset(["Jr", "Sr", "II", "III", "IV"])
 SUFFIX = re.compile(r",?\s(?:Jr|Sr|III|II|IV)\b\.?$")
 
 
@@ -172,6 +173,8 @@ def full_name(text: str, words: list[tuple[int, int]]) -> int:
         )
     for number in range(1, min(len(texts), 5)):
         word = texts[number]
+        if word in SUFFIXES:
+            return 0
         if (
             len(word) == 1
             or number + 1 < len(texts)

@@ -39,7 +39,7 @@ DATE = (
     rf"(?:{MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}|\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTH},?\s+\d{{4}}|"
     r"\d{1,2}[/.-]\d{1,2}[/.-](?:\d{4}|\d{2})|\d{4}-\d{2}-\d{2})"
 )
-IS = r"\s*(?:number|numbers|num|no\.?|id|i\.d\.|code|#)?\s*(?:is|was|of|:|=|#|-)?\s*(?:#\s*)?"
+IS = r"\s*(?:number|numbers|num|no\.?|id|i\.d\.|code|#)?\s*(?:is|was|as|of|:|=|#|-)?\s*(?:#\s*)?"
 ENDING = r"(?:(?:ending|ends)\s+(?:in|with)\s+)?"
 CODE = r"(?P<value>(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z0-9](?:[A-Z0-9]|-(?=[A-Z0-9])){3,29})\b"
 
@@ -169,6 +169,7 @@ RULES: tuple[Rule, ...] = (
         r"\b(?P<value>[1-9][A-HJ-NP-RT-Y][0-9A-HJ-NP-RT-Y]\d-?[A-HJ-NP-RT-Y][0-9A-HJ-NP-RT-Y]\d-?[A-HJ-NP-RT-Y]{2}\d{2})\b",
     ),
     rule("vin", r"\b(?P<value>[A-HJ-NPR-Z0-9]{17})\b", lambda m: is_vin(m["value"])),
+    cued("vin", r"vin|vehicle identification", r"(?P<value>[A-HJ-NPR-Z0-9]{17})\b"),
     rule("mac_address", r"\b(?P<value>(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2})\b"),
     rule("ip_address", r"(?<![\w.])(?P<value>(?:\d{1,3}\.){3}\d{1,3})(?![\w]|\.\d)", not_numbering),
     rule(
