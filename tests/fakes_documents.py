@@ -25,13 +25,13 @@ PERSONAL = (PERSON, "617-555-0143", "maria.lopez@gmail.com", "412-55-8831", "42 
 
 
 def pdf_bytes(pages: Sequence[Sequence[tuple[int, int, int, str]]], rules: Sequence[str] = ()) -> bytes:
-    """A PDF of (x, y, font size, text) lines per page in Helvetica; `rules` are drawn on the first page."""
+    """A PDF of (x, y, font size, text) lines per page in Helvetica; `rules` are drawn on the last page."""
     objects = ["<< /Type /Catalog /Pages 2 0 R >>"]
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
     objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>")
     objects.append("<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
     for number, lines in enumerate(pages):
-        drawn = "\n".join(rules) if number == 0 else ""
+        drawn = "\n".join(rules) if number == len(pages) - 1 else ""
         shown = "\n".join(f"BT /F1 {size} Tf {x} {y} Td ({escaped(text)}) Tj ET" for x, y, size, text in lines)
         content = f"{drawn}\n{shown}"
         objects.append(
@@ -66,9 +66,9 @@ def handbook() -> bytes:
     lines = [" ".join(words[n : n + 12]) for n in range(0, len(words), 12)]
     first = [head, (72, 700, 18, "Preparing the bed")]
     first += [(72, 670 - 14 * n, 11, line) for n, line in enumerate(lines[:3])]
-    first += [(78, 505, 11, "Crop"), (208, 505, 11, "Days"), (78, 485, 11, "Radish"), (208, 485, 11, "25")]
     second = [head, *((72, 700 - 14 * n, 11, line) for n, line in enumerate(lines[3:]))]
     third = [head, (72, 700, 18, "Frost"), (72, 670, 11, "A late frost can come at the end of April in a cold year.")]
+    third += [(78, 505, 11, "Crop"), (208, 505, 11, "Days"), (78, 485, 11, "Radish"), (208, 485, 11, "25")]
     pages = [[*page, (72, 30, 9, foot.format(n))] for n, page in enumerate((first, second, third), 1)]
     rules = [f"{x} 480 m {x} 520 l S" for x in (72, 200, 320)] + [f"72 {y} m 320 {y} l S" for y in (480, 500, 520)]
     return pdf_bytes(pages, rules)

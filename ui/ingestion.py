@@ -39,7 +39,7 @@ def settings(options: Options) -> CleaningSettings:
     from domains.cleaning.language import known_languages
 
     language = "" if options.language == "any" else options.language
-    if language and language not in known_languages():
+    if language not in {"", "en"} and language not in known_languages():
         raise unknown_name("language", language, {*known_languages(), "any"})
     if not 200 <= options.chunk_characters <= 100_000:
         raise UserError(f"--chunk-characters is {options.chunk_characters}. Take 200 to 100000.")
