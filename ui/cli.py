@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands, data_commands, judge_commands, operations, report_commands
+from ui import commands, data_commands, ingestion, judge_commands, operations, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
@@ -61,6 +61,7 @@ def add_building(verbs: Any) -> None:
     add_recipe(build)
     build.add_argument("--dry-run", action="store_true", help="print the stages and whether they are done")
     add_data(verbs)
+    add_domain(verbs)
     about = "Versions, security floor, device, models; the experts the same in training, service and export."
     doctor = verb(verbs, "doctor", operations.doctor, about, "expertsmith doctor --json")
     doctor.add_argument(
@@ -125,6 +126,29 @@ def add_making(verbs: Any) -> None:
     made.add_argument("--endpoint-key-env", default="OPENAI_API_KEY", help="variable with the key (OPENAI_API_KEY)")
     made.add_argument("--rows", default="", metavar="FILE", help="perturbation: good answers (the preferences)")
     made.add_argument("--edits", default="", metavar="FILE", help='edits: rows {"prompt", "draft", "edited"}')
+
+
+def add_domain(verbs: Any) -> None:
+    """The verb that makes a domain from documents."""
+    made = verb(
+        verbs,
+        "domain",
+        ingestion.domain,
+        "Make a domain from a folder of documents: read, clean, replace personal data, write; run again to go on.",
+        "expertsmith domain new leases --documents my_files --jobs 2",
+    )
+    made.add_argument("action", choices=["new"], metavar="new")
+    made.add_argument("name", metavar="NAME", help="name of the domain, and of its folder")
+    made.add_argument(
+        "--documents", type=Path, required=True, metavar="DIR", help="PDF, DOCX, HTML, MD, TXT, CSV, JSONL"
+    )
+    made.add_argument("--out", type=Path, default=Path(), help="where the folder NAME is made (here)")
+    made.add_argument("--jobs", type=int, default=1, help="processes (1); the result is the same for any number")
+    made.add_argument("--language", default="en", help="ISO 639-1 code to keep, or 'any' (en)")
+    made.add_argument("--salt", default="", help="secret that decides the surrogates of personal data (NAME)")
+    made.add_argument("--keep", type=Path, metavar="FILE", help="texts, one a line, that are not personal data")
+    made.add_argument("--max-megabytes", type=float, default=100, help="larger files are not read (100)")
+    made.add_argument("--chunk-characters", type=int, default=2000, help="largest section of a document (2000)")
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:
