@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experts.digests import digest_of
-from experts.journal import Stage
+from experts.journal import Stage, discard, read_record
 from experts.measure import Held, Subject, arm_prompts, generate_arm, judge_arm, limited
 from experts.remote import RemoteModel
+from judges.failures import FAILURE
 from judges.judging import judge_digest
 from router.records import write_json, write_rows
 
 if TYPE_CHECKING:
     from router.evaluation import Evaluation
 
+FAILED_ROWS = "failed_rows"
 ROWS, TEXTS, PREFERENCES = "rows.jsonl", "texts.json", "preferences.json"
 
 
@@ -75,10 +77,12 @@ def judge_stage(run: Evaluation, arm: str) -> Stage:
         write_rows(folder / ROWS, rows)
         given = subject.given(held.questions, system)
         write_json(folder / TEXTS, {each.example.id: each.generated.text for each in given if not each.failure})
-        return {"rows": len(rows), "failed": sum(bool(each.failure) for part in answers for each in part)}
+        return {"rows": len(rows), FAILED_ROWS: sum(FAILURE in row.parts for row in rows)}
 
     judges = {name: judge_digest(name, judge) for name, judge in run.judges.items()}
     inputs = run.settings() | {"judges": judges, "answers": digest_of([repr(each) for each in answers]), "arm": arm}
+    if read_record(arm_folder(run, arm)).get("metrics", {}).get(FAILED_ROWS):
+        discard(arm_folder(run, arm))  # what failed in an earlier run is tried again
     return Stage(f"{run.domain.name}/evaluate/{arm}", arm_folder(run, arm), inputs, judge)
 
 

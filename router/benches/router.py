@@ -10,6 +10,7 @@ general model and `auroc_out_of_scope` is null. Run: `expertsmith bench router -
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,7 +121,9 @@ class Bench:
         scored = strategy(self.texts)
         found = measured(scored, [row.label for row in self.rows.test], self.used(threshold))
         speed = median_ms(lambda text: strategy([text]), self.texts)
-        return {"strategy": name, **{key: found[key] for key in KEYS}, "p50_ms": speed}
+        row = {"strategy": name, **{key: found[key] for key in KEYS}, "p50_ms": speed}
+        say(json.dumps(row))
+        return row
 
     def used(self, threshold: float) -> float:
         """No threshold where nothing is out of scope."""

@@ -118,3 +118,19 @@ def test_failed_rows_are_unscored_counted_and_tried_again(build: Build):
         again = run(build, endpoints=models)
         assert len(endpoint.requests) == num_asked + 3
     assert again.provenance["failures"]["num_failed"] == 0
+
+
+def test_a_verdict_that_failed_is_asked_for_again(build: Build):
+    """The stage is done and its rows say that a judge failed; the judge is well in the next run."""
+    first = run(build)
+    folder = build.folder / "evaluation"
+    verdicts = samples(build, "verdicts.jsonl")
+    lost = next(row for row in verdicts if row["judge"] == "readability")
+    broken = [row | {"status": "failed", "reason": "x", "value": None} if row == lost else row for row in verdicts]
+    (folder / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in broken), encoding="utf-8")
+    for arm in ARMS:
+        record = json.loads((folder / arm / "stage.json").read_text())
+        record["metrics"]["failed_rows"] = 1
+        (folder / arm / "stage.json").write_text(json.dumps(record))
+    assert run(build).rows == first.rows
+    assert samples(build, "verdicts.jsonl")[-1] == lost
