@@ -58,7 +58,7 @@ def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utte
     texts, labels = [row.text for row in rows], [row.label for row in rows]
     known: dict[str, Strategy] = {}
     found = []
-    for name, values in content["strategies"].items():
+    for name, values in content.get("strategies", {}).items():
         plain = strategy_of(name, content, sources)
         known[name] = Remembered(strategy_of(name, content, sources, known))
         scored = Calibrated(known[name], tuple(content["labels"]), values["temperature"])(texts)
@@ -69,7 +69,7 @@ def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utte
     found.append({"strategy": "fixed", **nothing, "temperature": 1.0, "threshold": 0.0, "p50_ms": 0.0})
     return {
         "strategy_reliability": {row["strategy"]: row.pop("reliability") for row in found},
-        "strategies": [row | {"default": row["strategy"] == content["default"]} for row in found],
+        "strategies": [row | {"default": row["strategy"] == content.get("default")} for row in found],
     }
 
 

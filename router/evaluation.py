@@ -207,7 +207,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         title=run.domain.title,
         arms=run.arms,
         rows=rows,
-        provenance=provenance(run, command) | {"failures": failures(rows).as_dict()},
+        provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
         routing=routing(run, router) if router else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
@@ -218,6 +218,11 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         leakage=leakage(run, partial(run_reported, run)),
         judges=judges,
     )
+
+
+def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
+    """The rows whose failures matter: what our own weak model could not judge decides nothing."""
+    return [row for row in rows if not (run.judge_is_weak and row.metric == "llm_judge")]
 
 
 def calibrations(run: Evaluation) -> list[dict[str, Any]]:

@@ -165,10 +165,10 @@ def test_a_reader_that_leaves_frees_its_place_and_the_queue(bench):
 
 
 def test_an_answer_that_takes_too_long_is_told_and_its_place_is_free(bench):
-    run = bench(Limits(seconds=0.2), size=1, seconds=0.005)
+    run = bench(Limits(seconds=1.0), size=1, seconds=0.005)
     endless, behind = run.ask(10**6), run.ask(10**6)
     for answer in (endless, behind):
-        with pytest.raises(TimedOut, match="within 0.2 seconds"):
+        with pytest.raises(TimedOut, match="within 1"):
             list(answer)
     assert run.scheduler.counts.timed_out == 2
     wait_for(lambda: not run.batch.places)
@@ -177,9 +177,9 @@ def test_an_answer_that_takes_too_long_is_told_and_its_place_is_free(bench):
 
 def test_a_failed_step_is_told_to_all_in_it_and_the_next_requests_are_served(bench):
     run = bench(size=2)
-    with run.batch.gate:
-        answers = [run.ask(5), run.ask(5)]
-        run.batch.failures.append(RuntimeError("broken step"))
+    answers = [run.ask(10**6), run.ask(10**6)]
+    wait_for(lambda: len(run.batch.places) == 2)
+    run.batch.failures.append(RuntimeError("broken step"))
     for answer in answers:
         with pytest.raises(RuntimeError, match="broken step"):
             list(answer)
