@@ -138,7 +138,7 @@ class FileWork:
         for change in changes:
             wanted = tally.reasons.get(change.reason, 0) < 2
             before = change.text if stage == "pii" else self.safe(change.text) if wanted else ""
-            sample = {change.action: shortened(before)}
+            sample: dict[str, str] = {change.action: shortened(before)}
             if change.result and wanted:
                 sample["to"] = shortened(change.result if stage == "pii" else self.safe(change.result))
             tally.add_change(change.reason, sample)

@@ -156,7 +156,8 @@ def join(plan: Plan, request: Request, keys: Sequence[str], rows: list[dict[str,
     """Write the documents, leaving out what an earlier file has; adds `chunks` and a reason to the rows."""
     joined = Joined()
     taken: set[str] = set()
-    with DuplicateIndex(plan.journal / "index.sqlite", plan.cleaning.near_duplicate) as index:
+    thresholds = {"paragraph": plan.cleaning.near_duplicate, "document": plan.cleaning.near_document}
+    with DuplicateIndex(plan.journal / "index.sqlite", thresholds) as index:
         for key, row in zip(keys, rows, strict=True):
             row["chunks"] = 0
             if row["status"] != "ok" or is_duplicate(row, index, joined.duplicates):

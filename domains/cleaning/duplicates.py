@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -60,8 +60,9 @@ class Marker:
 
     def mark(self) -> Mark:
         """The mark of what was added."""
-        near = self.signature is not None and self.num_words >= MIN_WORDS
-        signature = np.asarray(self.signature.hashvalues).astype("<u4").tobytes().hex() if near else ""
+        signature = ""
+        if self.signature is not None and self.num_words >= MIN_WORDS:
+            signature = np.asarray(self.signature.hashvalues).astype("<u4").tobytes().hex()
         return Mark(self.words.hexdigest(), self.numbers.hexdigest(), signature)
 
 
@@ -82,16 +83,16 @@ def empty_minhash() -> Any:
 
 
 class DuplicateIndex:
-    """Marks seen so far, in a database file: a corpus may have more paragraphs than memory."""
+    """Marks seen so far, in a database file: a corpus may have more paragraphs than memory. `thresholds`: by level."""
 
-    def __init__(self, path: Path, threshold: float) -> None:
+    def __init__(self, path: Path, thresholds: Mapping[str, float]) -> None:
         path.unlink(missing_ok=True)
-        self.threshold = threshold
+        self.thresholds = thresholds
         self.database = sqlite3.connect(path, isolation_level=None)
         for statement in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
-            "PRAGMA cache_size=-8000",
+            "PRAGMA cache_size=-2000",
             "BEGIN",
             "CREATE TABLE exact (level TEXT, digest TEXT, owner TEXT, PRIMARY KEY (level, digest)) WITHOUT ROWID",
             "CREATE TABLE near (id INTEGER PRIMARY KEY, numbers TEXT, signature BLOB, owner TEXT)",
@@ -135,7 +136,7 @@ class DuplicateIndex:
         )
         own = np.frombuffer(bytes.fromhex(mark.signature), "<u4")
         for _, numbers, signature, owner in islice(self.database.execute(query, keys), 200):
-            similar = float(np.mean(own == np.frombuffer(signature, "<u4"))) >= self.threshold
+            similar = float(np.mean(own == np.frombuffer(signature, "<u4"))) >= self.thresholds[level]
             if similar and (numbers == mark.numbers or not same_numbers):
                 return str(owner)
         return ""

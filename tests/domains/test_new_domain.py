@@ -209,7 +209,9 @@ def test_names_of_documents_are_plain_and_never_meet(tmp_path):
     source.mkdir()
     for number, name in enumerate(("A b.txt", "a-b.txt", "ü \u202e.txt", "日本.txt")):
         (source / name).write_text(f"{GARDEN.replace('six', 'number')} Note {'abcd'[number]} is long enough to count.")
-    report = new_domain(request(source, tmp_path / "x", cleaning=CleaningSettings(near_duplicate=1.0)))
+    report = new_domain(
+        request(source, tmp_path / "x", cleaning=CleaningSettings(near_duplicate=1.1, near_document=1.1))
+    )
     assert sorted(report["documents"]) == ["a-b-txt-2.md", "a-b-txt.md", "txt-2.md", "txt.md"]
 
 
@@ -256,14 +258,14 @@ def run_with_cap(tmp_path, num_files, file_bytes, cap_bytes):
     done = subprocess.run(program, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads((tmp_path / "large-out" / REPORT).read_text())
-    assert sum(row["bytes"] for row in report["files"]) > cap_bytes
+    assert sum(row["bytes"] for row in report["files"]) > 0.9 * num_files * file_bytes
     assert {row["status"] for row in report["files"]} == {"ok"}
     assert all(row["chunks"] > file_bytes / 5000 for row in report["files"])
 
 
 @pytest.mark.slow
-def test_a_corpus_twice_the_memory_that_may_be_taken(tmp_path):
-    run_with_cap(tmp_path, num_files=16, file_bytes=1_000_000, cap_bytes=8_000_000)
+def test_a_corpus_three_times_the_memory_that_may_be_taken(tmp_path):
+    run_with_cap(tmp_path, num_files=16, file_bytes=1_000_000, cap_bytes=5_000_000)
 
 
 def test_a_small_corpus_under_a_small_cap(tmp_path):
