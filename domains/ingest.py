@@ -18,13 +18,12 @@ from typing import Any
 from domains.atomic import write_text_atomically
 from domains.blocks import Block, blocks_of
 from domains.cleaning import FILE_STAGES, Change, CleaningSettings, FileContext, Tally, shortened
-from domains.cleaning.duplicates import Mark, is_compared, mark_of
+from domains.cleaning.duplicates import Mark, Marker, is_compared, mark_of
 from domains.formats import Limits, Part, Unreadable, read_file
 from domains.pii.detect import redacted
 from domains.plugins import load_plugin
 
 VERSION = 1
-MAX_SIGNED_WORDS = 200_000
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def read_and_clean(name: str, key: str, plan: Plan) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "seconds": round(time.monotonic() - start, 3),
         "stages": {stage: asdict(tally) for stage, tally in work.tallies.items()},
-        "mark": asdict(mark_of([Block("text", " ".join(work.words))])) if work.words else None,
+        "mark": asdict(work.marker.mark()) if work.marker.num_words else None,
         "title": work.title,
     }
 
@@ -108,7 +107,7 @@ class FileWork:
     def __init__(self, plan: Plan, name: str) -> None:
         self.context = FileContext(plan.cleaning)
         self.tallies = {stage: Tally() for stage in FILE_STAGES}
-        self.words: list[str] = []
+        self.marker = Marker()
         self.notes: list[str] = []
         self.num_pages = self.characters = 0
         self.title = ""
@@ -128,9 +127,9 @@ class FileWork:
             blocks = cleaned.blocks
         for block in blocks:
             self.title = self.title or (block.text if block.kind == "heading" and block.level == 1 else "")
-            if len(self.words) < MAX_SIGNED_WORDS and block.kind != "heading":
-                self.words += block.text.lower().split()
-            mark = mark_of([block], near=block.kind == "text") if is_compared(block) else None
+            if block.kind != "heading":
+                self.marker.add(block)
+            mark = mark_of(block) if is_compared(block) else None
             yield json.dumps({**asdict(block), "mark": mark and asdict(mark)}, ensure_ascii=False) + "\n"
 
     def count(self, stage: str, changes: Sequence[Change]) -> None:
@@ -139,7 +138,7 @@ class FileWork:
         for change in changes:
             wanted = tally.reasons.get(change.reason, 0) < 2
             before = change.text if stage == "pii" else self.safe(change.text) if wanted else ""
-            sample = {change.action: shortened(before)}
+            sample: dict[str, str] = {change.action: shortened(before)}
             if change.result and wanted:
                 sample["to"] = shortened(change.result if stage == "pii" else self.safe(change.result))
             tally.add_change(change.reason, sample)

@@ -32,7 +32,7 @@ from domains.pii.measure import measure
 REPORT = "ingest_report.json"
 JOURNAL = ".ingest"
 MADE_BY = "expertsmith domain new"
-DOCUMENT_CHARACTERS = 2_000_000
+DOCUMENT_CHARACTERS = 300_000
 LICENCE = "unknown: set it"
 
 
@@ -156,7 +156,8 @@ def join(plan: Plan, request: Request, keys: Sequence[str], rows: list[dict[str,
     """Write the documents, leaving out what an earlier file has; adds `chunks` and a reason to the rows."""
     joined = Joined()
     taken: set[str] = set()
-    with DuplicateIndex(plan.journal / "index.sqlite", plan.cleaning.near_duplicate) as index:
+    thresholds = {"paragraph": plan.cleaning.near_duplicate, "document": plan.cleaning.near_document}
+    with DuplicateIndex(plan.journal / "index.sqlite", thresholds) as index:
         for key, row in zip(keys, rows, strict=True):
             row["chunks"] = 0
             if row["status"] != "ok" or is_duplicate(row, index, joined.duplicates):
@@ -208,14 +209,16 @@ def counted(chunks: Iterator[Chunk], row: dict[str, Any], tally: Tally) -> Itera
 def documents(title: str, row: dict[str, Any], chunks: Iterator[Chunk]) -> Iterator[str]:
     """Chunks as Markdown documents of bounded size, each with its source."""
     texts: list[str] = []
+    size = 0
     seen: dict[str, int] = {}
     for chunk in chunks:
         seen[chunk.heading] = seen.get(chunk.heading, 0) + 1
         heading = chunk.heading + (f" ({seen[chunk.heading]})" if seen[chunk.heading] > 1 else "")
         texts.append(f"## {heading}\n\n{chunk.text}\n")
-        if sum(map(len, texts)) > DOCUMENT_CHARACTERS:
+        size += len(texts[-1])
+        if size > DOCUMENT_CHARACTERS:
             yield document(title, row, texts)
-            texts = []
+            texts, size = [], 0
     if texts:
         yield document(title, row, texts)
 

@@ -137,7 +137,7 @@ class Build:
     @cached_property
     def trainable(self) -> tuple[str, ...]:
         """The tracks that the domain has training rows for; a domain of documents alone has none."""
-        tracks = ("structured",) if structured_examples(self.domain) else ()
+        tracks: tuple[str, ...] = ("structured",) if structured_examples(self.domain) else ()
         tracks += ("conversation",) if self.domain.preferences("train") else ()
         return (*tracks, "multi_task") if len(tracks) == 2 else tracks
 

@@ -77,7 +77,8 @@ def handbook() -> bytes:
 def encrypted_pdf() -> bytes:
     """A PDF whose standard security handler (revision 2) knows no empty user password."""
     plain = pdf_bytes([[(72, 700, 11, "secret")]]).decode("latin-1")
-    entry = f"/Encrypt << /Filter /Standard /V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4 >> /ID [<{'43' * 16}> <{'43' * 16}>]"  # noqa: E501
+    keys = f"/V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4"
+    entry = f"/Encrypt << /Filter /Standard {keys} >> /ID [<{'43' * 16}> <{'43' * 16}>]"
     return plain.replace("/Root 1 0 R", f"/Root 1 0 R {entry}").encode("latin-1")
 
 
@@ -90,8 +91,9 @@ def write_docx(path: Path, body: str) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as container:
         container.writestr(
             "[Content_Types].xml",
-            f'<Types xmlns="{package}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats'  # noqa: E501
-            f'-package.relationships+xml"/><Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
+            f'<Types xmlns="{package}/content-types"><Default Extension="rels" '
+            'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+            f'<Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
         )
         container.writestr(
             "_rels/.rels",
@@ -136,7 +138,7 @@ def write_garden(folder: Path) -> Path:
     )
     (folder / "plots.csv").write_text(f"name,plot,fee\n{PERSON},17,$40\nJun Takahashi,18,$45\n")
     (folder / "questions.jsonl").write_text(
-        '{"question": "When is frost over?", "answer": "After the middle of May in this valley, as a rule."}\nnot json\n'  # noqa: E501
+        '{"question": "When is frost over?", "answer": "After the middle of May in this valley."}\nnot json\n'
     )
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4\nthis is not a pdf")
     (folder / "locked.pdf").write_bytes(encrypted_pdf())

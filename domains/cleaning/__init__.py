@@ -21,12 +21,14 @@ SAMPLE_CHARACTERS = 160
 @dataclass(frozen=True)
 class CleaningSettings:
     """What a person can choose. `language` is an ISO 639-1 code, or empty to keep every language; `salt` decides the
-    surrogates; `keep` are texts that are not personal; the share of shingles from which texts are near duplicates."""
+    surrogates; `keep` are texts that are not personal; the shares of shingles from which paragraphs
+    and documents are near duplicates."""
 
     language: str = "en"
     salt: str = ""
     keep: tuple[str, ...] = ()
     near_duplicate: float = 0.8
+    near_document: float = 0.9
     chunk_characters: int = 2000
 
     def as_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -27,6 +27,7 @@ BANDS = 16
 MIN_WORDS = 20
 EXACT_CHARACTERS = 40
 WORD = re.compile(r"\w+")
+NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,38 @@ class Mark:
     signature: str = ""
 
 
-def mark_of(blocks: Sequence[Block], near: bool = True) -> Mark:
-    """The mark of a paragraph (one block) or of a document."""
-    words = [word for block in blocks for word in WORD.findall(block.text.lower())]
-    numbers = " ".join(word for word in words if any(c.isdigit() for c in word))
-    signature = minhash(words) if near and len(words) >= MIN_WORDS else ""
-    return Mark(short_digest(" ".join(words)), short_digest(numbers), signature)
+class Marker:
+    """The mark of any number of blocks, in constant memory. `near`: with a signature."""
+
+    def __init__(self, near: bool = True) -> None:
+        self.words, self.numbers = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
+        self.signature = empty_minhash().copy() if near else None
+        self.num_words = 0
+
+    def add(self, block: Block) -> None:
+        """Add a block; no shingle reaches from one block into the next."""
+        words = WORD.findall(block.text.lower())
+        self.num_words += len(words)
+        self.words.update("".join(f"{word} " for word in words).encode())
+        self.numbers.update("".join(f"{number} " for number in NUMBER.findall(block.text)).encode())
+        if self.signature is not None and words:
+            places = range(max(1, len(words) - SHINGLE_WORDS + 1))
+            shingles = {" ".join(words[place : place + SHINGLE_WORDS]) for place in places}
+            self.signature.update_batch([shingle.encode() for shingle in shingles])
+
+    def mark(self) -> Mark:
+        """The mark of what was added."""
+        signature = ""
+        if self.signature is not None and self.num_words >= MIN_WORDS:
+            signature = np.asarray(self.signature.hashvalues).astype("<u4").tobytes().hex()
+        return Mark(self.words.hexdigest(), self.numbers.hexdigest(), signature)
 
 
-def short_digest(text: str) -> str:
-    """128 bits, in hexadecimal."""
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def minhash(words: Sequence[str]) -> str:
-    """The MinHash signature of the shingles, as hexadecimal 32-bit values."""
-    shingles = {" ".join(words[i : i + SHINGLE_WORDS]) for i in range(len(words) - SHINGLE_WORDS + 1)}
-    made = empty_minhash().copy()
-    made.update_batch([shingle.encode() for shingle in sorted(shingles)])
-    return np.asarray(made.hashvalues).astype("<u4").tobytes().hex()
+def mark_of(block: Block) -> Mark:
+    """The mark of one block; only prose has near duplicates."""
+    marker = Marker(near=block.kind == "text")
+    marker.add(block)
+    return marker.mark()
 
 
 @cache
@@ -69,16 +83,16 @@ def empty_minhash() -> Any:
 
 
 class DuplicateIndex:
-    """Marks seen so far, in a database file: a corpus may have more paragraphs than memory."""
+    """Marks seen so far, in a database file: a corpus may have more paragraphs than memory. `thresholds`: by level."""
 
-    def __init__(self, path: Path, threshold: float) -> None:
+    def __init__(self, path: Path, thresholds: Mapping[str, float]) -> None:
         path.unlink(missing_ok=True)
-        self.threshold = threshold
+        self.thresholds = thresholds
         self.database = sqlite3.connect(path, isolation_level=None)
         for statement in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
-            "PRAGMA cache_size=-8000",
+            "PRAGMA cache_size=-2000",
             "BEGIN",
             "CREATE TABLE exact (level TEXT, digest TEXT, owner TEXT, PRIMARY KEY (level, digest)) WITHOUT ROWID",
             "CREATE TABLE near (id INTEGER PRIMARY KEY, numbers TEXT, signature BLOB, owner TEXT)",
@@ -122,7 +136,7 @@ class DuplicateIndex:
         )
         own = np.frombuffer(bytes.fromhex(mark.signature), "<u4")
         for _, numbers, signature, owner in islice(self.database.execute(query, keys), 200):
-            similar = float(np.mean(own == np.frombuffer(signature, "<u4"))) >= self.threshold
+            similar = float(np.mean(own == np.frombuffer(signature, "<u4"))) >= self.thresholds[level]
             if similar and (numbers == mark.numbers or not same_numbers):
                 return str(owner)
         return ""

@@ -74,8 +74,7 @@ def clean(blocks: Sequence[Block], context: FileContext) -> Cleaned:
 
 def language_of(text: str, wanted: str) -> str:
     """The ISO 639-1 code of a text; `wanted` when there is too little of it or the model is not sure."""
-    letters = sum(map(str.isalpha, text[:MAX_CHARACTERS]))
-    if letters < MIN_LETTERS or wanted == "en" and looks_english(text):
+    if wanted == "en" and looks_english(text) or sum(map(str.isalpha, text[:MAX_CHARACTERS])) < MIN_LETTERS:
         return wanted
     language, probability = identifier().classify(text[:MAX_CHARACTERS])
     return str(language) if probability >= MIN_PROBABILITY else wanted

@@ -19,6 +19,7 @@ WORD_LENGTH = (2.5, 12.0)
 MAX_SYMBOL_SHARE = 0.1
 MAX_REPEATED_SHARE = 0.3
 LONG = 40
+SPACE, LETTER = re.compile(r"\s"), re.compile(r"[^\W\d_]")
 PLACEHOLDER = re.compile(r"(?i)lorem ipsum|\bjavascript\b.{0,40}\b(?:enable|disabled|required|browser)")
 
 
@@ -36,13 +37,13 @@ def clean(blocks: Sequence[Block], context: FileContext) -> Cleaned:
 
 def fault(block: Block, language: str) -> str:
     """The first rule that a block breaks, empty when it breaks none."""
-    visible = [c for c in block.text if not c.isspace()]
-    letters = sum(c.isalpha() for c in visible)
+    num_visible = len(block.text) - len(SPACE.findall(block.text))
+    letters = len(LETTER.findall(block.text))
     if not letters:
         return "no letters"
     if block.kind != "text":
         return ""
-    if letters < MIN_LETTER_SHARE * len(visible):
+    if letters < MIN_LETTER_SHARE * num_visible:
         return f"under {MIN_LETTER_SHARE:.0%} letters"
     return text_fault(block.text, block.text.split(), language)
 

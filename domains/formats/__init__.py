@@ -18,7 +18,7 @@ from domains.plugins import load_plugin, plugin_names
 
 Status = Literal["ok", "empty", "encrypted", "corrupt", "too_large", "unsupported"]
 ALIASES = {"htm": "html", "xhtml": "html", "markdown": "md", "text": "txt", "tsv": "csv", "ndjson": "jsonl"}
-PART_CHARACTERS = 500_000
+PART_CHARACTERS = 200_000
 PAGE_BREAK = "\f"
 OLE_HEADER = bytes.fromhex("d0cf11e0a1b11ae1")
 

@@ -66,7 +66,9 @@ class Measured:
 
 def parsed(marked: str) -> Passage:
     """A marked text as a passage."""
-    text, personal, public, end = "", [], [], 0
+    text, end = "", 0
+    personal: list[Span] = []
+    public: list[Span] = []
     for match in MARK.finditer(marked):
         text += marked[end : match.start()]
         inner = match["personal"] or match["public"]

@@ -125,9 +125,9 @@ def test_a_cell_is_read_with_the_name_of_its_column():
 def test_exact_and_near_duplicates_but_not_other_numbers(tmp_path):
     near = GARDEN.replace("dry out first", "dry first")
     other = GARDEN.replace("six hours", "6 hours")
-    with DuplicateIndex(tmp_path / "index", 0.6) as index:
+    with DuplicateIndex(tmp_path / "index", {"paragraph": 0.6}) as index:
         seen = [
-            index.seen("paragraph", mark_of([text(t)]), name, same_numbers=True)
+            index.seen("paragraph", mark_of(text(t)), name, same_numbers=True)
             for name, t in zip("abcde", (GARDEN, GARDEN.upper() + "!", near, other, FROST), strict=True)
         ]
     assert seen == [None, ("exact", "a"), ("near", "a"), None, None]

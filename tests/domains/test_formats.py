@@ -88,7 +88,7 @@ def test_a_long_text_comes_in_parts_and_loses_nothing(tmp_path):
     text = "\n\n".join(f"Paragraph {n} has some words." for n in range(90_000))
     parts = list(read_file(write(tmp_path / "a.txt", text), Limits()))
     assert len(parts) > 2
-    assert max(len(part.text) for part in parts) <= 1_000_000
+    assert max(len(part.text) for part in parts) <= 400_000
     assert "".join(part.text for part in parts) == text
 
 
