@@ -93,7 +93,9 @@ def check(request: Request) -> None:
         raise UserError(f"{request.documents} is not a folder. Give --documents the folder with your files.")
     folder = request.folder
     if folder.resolve().is_relative_to(request.documents.resolve()):
-        raise UserError(f"{folder} would lie inside {request.documents}. Choose another place with --out.")
+        raise UserError(
+            f"{folder} would lie inside the folder of documents, {request.documents}. Choose another place with --out."
+        )
     if folder.exists() and not folder.is_dir() or folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
         raise UserError(
             f"{folder} exists and was not made by '{MADE_BY}'. Choose another name, or --out another place."
@@ -182,6 +184,8 @@ def is_duplicate(row: dict[str, Any], index: DuplicateIndex, tally: Tally) -> bo
     found = index.seen("document", Mark(**row["mark"]), row["file"], same_numbers=False)
     if found:
         tally.add_change(f"document, {found[0]}", {"removed": row["file"], "of": found[1]})
+        tally.blocks_in += row["stages"][FILE_STAGES[-1]]["blocks_out"]
+        tally.characters_in += row["stages"][FILE_STAGES[-1]]["characters_out"]
         row["reason"] = f"{found[0]} duplicate of {found[1]}."
     return bool(found)
 

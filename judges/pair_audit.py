@@ -78,7 +78,10 @@ def audit(target: str, row_format: str = "") -> Audit:
 def check_pairs(target: str, pairs: Pairs) -> tuple[Finding, ...]:
     """The findings of every check."""
     if not pairs.rows:
-        raise UserError(f"{target} has no good preference row. Give rows with prompt, chosen and rejected.")
+        raise UserError(
+            f"{target} has no good preference row. Give rows with prompt, chosen and rejected, or make some "
+            "with 'expertsmith data'."
+        )
     return tuple(
         found for name in plugin_names(PACKAGE) for found in load_plugin(PACKAGE, name, "audit check").check(pairs)
     )

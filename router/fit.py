@@ -84,7 +84,10 @@ def fit_router(home: Path, engine: Engine | None = None, abstention: Abstention 
     engine = engine or Engine(home)
     train, dev = requests(engine, "train"), requests(engine, "dev")
     if not train:
-        raise UserError("The built domains have no routing.jsonl. Add routing rows, or use '--strategy fixed'.")
+        raise UserError(
+            "The built domains have no routing.jsonl. Make one with 'expertsmith data DOMAIN --kind routing', or use "
+            "'--strategy fixed'."
+        )
     chosen = abstention or Abstention()
     sources = HomeSources(home, engine.experts, engine)
     content = fit_all(Material(tuple(engine.experts), train, dev, sources), chosen)
