@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.fakes_judges import said
 
-ANIMALS = ("fox", "moose", "trout", "raven", "stoat")
 BODY = r"<{}>\n(.*?)\n</{}>"
 
 
@@ -55,5 +54,6 @@ def request(prompt: str) -> str:
     if "summarized" in prompt:
         return f"Sort this message about {subject(prompt)} into a category."
     if "nothing to do with" in prompt:
-        return f"Write a song in {len(prompt) % 7 + 2} verses about a {ANIMALS[len(prompt) % len(ANIMALS)]}."
+        topic = re.search(r"an assistant about (.*?)\\. It", prompt)
+        return f"I would like to hear about {topic.group(1) if topic else 'nothing'}, in {len(prompt) % 90} lines."
     return f"I need help with {subject(prompt)}, what do I do?"

@@ -25,8 +25,8 @@ AGAIN = "Answer the question again, better: the criticism says what to change. W
 
 
 def items(material: Material) -> list[Item]:
-    """One per section of the training split."""
-    return passages(material.domain.sections("train"))
+    """One per section."""
+    return passages(material.domain.documents)
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:

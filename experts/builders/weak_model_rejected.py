@@ -26,8 +26,8 @@ USES_MODEL = True
 
 
 def items(material: Material) -> list[Item]:
-    """One per section of the training split."""
-    return passages(material.domain.sections("train"))
+    """One per section."""
+    return passages(material.domain.documents)
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:
