@@ -262,7 +262,8 @@ def write_settings(request: Request) -> None:
         f'licence = "{LICENCE}"\n'
         f'system_prompt = "You answer questions about {title.lower()} in plain words. Say so when you do not know."\n'
         'notice = "General information from the documents that were given. It is not professional advice."\n'
-        "labels = []\n",
+        "labels = []  # what a message can be classified as, at least two\n"
+        'held_out = ["questions", "instructions"]  # files that are never trained on\n',
     )
 
 
@@ -336,5 +337,7 @@ def summary(report: dict[str, Any], folder: Path) -> list[str]:
         f"{speed['bytes_read'] / 1e6:.2f} MB in {speed['seconds_reading_and_cleaning']:.1f} s "
         f"({speed['megabytes_per_second']:.2f} MB/s) into {len(report['documents'])} documents: {folder / REPORT}"
     )
-    lines.append(f"Next: set title, about and licence in {folder / 'domain.toml'}, then")
-    return [*lines, f"  expertsmith validate {folder}", f"  expertsmith build {folder}"]
+    lines.append(f"Next: set title, about, licence and labels in {folder / 'domain.toml'}, then")
+    kinds = "persona_contrast,classification,summarization,question_answer,routing"
+    verbs = (f"validate {folder}", f"data {folder} --kind {kinds}", f"build {folder}")
+    return [*lines, *(f"  expertsmith {verb}" for verb in verbs)]

@@ -70,8 +70,9 @@ def domains_of(home: Path, experts: Iterable[str]) -> list[Domain]:
 
 
 def requests(engine: Engine, split: Split) -> list[Utterance]:
-    """The routing rows of all built domains in a split."""
-    return [row for domain in domains_of(engine.home, engine.experts) for row in domain.utterances(split)]
+    """The routing rows of all built domains in a split; those for experts that are not there are left out."""
+    rows = [row for domain in domains_of(engine.home, engine.experts) for row in domain.utterances(split)]
+    return [row for row in rows if row.label in engine.experts]
 
 
 def reading_expert(experts: Mapping[str, Expert]) -> str:
