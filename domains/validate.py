@@ -12,15 +12,23 @@ from domains.errors import UserError, unknown_name
 from domains.example import SPLITS, Example, Preference
 from domains.near_duplicates import near_duplicates
 from domains.readers import Problem, Reading, RowError, parse_object, read_jsonl, rows
+from domains.row_formats import format_of
+from domains.row_source import is_row_source
+from domains.training_rows import read_training_rows
+from domains.votes import is_rating, parse_rating
+
+OWN_FORMATS = ("preference", "prompt_completion", "messages")
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The outcome for one domain or file: row counts by file, problems (must be fixed), warnings (worth a look)."""
+    """The outcome for one domain or file: row counts by file, problems (must be fixed), warnings (worth a look),
+    and the format of a file that is not one of a domain's own."""
 
     counts: dict[str, int]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...] = ()
+    format: str = ""
 
     @property
     def ok(self) -> bool:
@@ -28,29 +36,46 @@ class Validation:
         return not self.problems
 
 
-def validate(target: str) -> Validation:
-    """Validate a domain by name or folder, or one JSONL file by path."""
-    path = Path(target)
-    if path.is_file() or target.endswith(".jsonl"):
-        reading = read_jsonl(path, PARSERS.get(path.name) or guess_parser(path))
-        return Validation({path.name: len(reading.records)}, reading.problems)
+def validate(target: str, row_format: str = "") -> Validation:
+    """Validate a domain by name or folder, or the rows of a file or a hub data set in any known format."""
+    if is_row_source(target):
+        return validate_rows(target, row_format)
+    if row_format:
+        raise UserError(f"--format is for files of rows, and {target} is none. Leave it out, or give a file.")
     return validate_domain(Domain.load(target))
 
 
-def guess_parser(path: Path) -> Callable[[dict[str, Any]], Any]:
-    """The parser for a file with a free name, by the keys of its first row."""
-    for _, line in rows(path):
+def validate_rows(target: str, row_format: str = "") -> Validation:
+    """Validate the rows of one source; a file with the name of a domain's file is read as this."""
+    path = Path(target)
+    parser = None if row_format else own_parser(target)
+    if parser is not None:
+        reading: Reading[Any] = read_jsonl(path, parser)
+        return Validation({path.name: len(reading.records)}, reading.problems)
+    found = read_training_rows(target, row_format)
+    return Validation({path.name: len(found.reading.records)}, found.reading.problems, found.notes, found.format)
+
+
+def own_parser(target: str) -> Callable[[dict[str, Any]], Any] | None:
+    """The parser of a file of a domain: by its name, unless its rows are of a foreign format; routing rows and thumbs
+    of the chat page by keys."""
+    if not target.endswith(".jsonl"):
+        return None
+    for _, line in rows(Path(target)):
         try:
-            keys = parse_object(line).keys()
+            row = parse_object(line)
         except RowError:
             continue
-        if {"chosen", "rejected"} & keys:
-            return PARSERS["preferences.jsonl"]
-        if "label" in keys and "text" in keys:
+        if is_rating(row):
+            return parse_rating
+        named = PARSERS.get(Path(target).name)
+        if named is not None and format_of(row) in {None, *OWN_FORMATS}:
+            return named
+        if "label" in row and "text" in row and format_of(row) is None:
             return PARSERS["routing.jsonl"]
-        return PARSERS["questions.jsonl"]
+        return None
     raise UserError(
-        f"{path} has no readable row. Give JSONL rows with prompt and completion, or prompt, chosen, rejected."
+        f"{target} has no readable row. Give JSONL rows with prompt and completion, or prompt, chosen, rejected."
     )
 
 

@@ -31,6 +31,7 @@ from experts.preferences import load_objective
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
+from experts.tracks import skipped, structured_examples, trainable
 
 TRACK_WORK = "track"
 SOURCE = "source.json"
@@ -134,25 +135,36 @@ class Build:
             **{name: self.track(name) for name in ("sft_after_dapt", "conversation", "structured", "multi_task")},
         }
 
+    @cached_property
+    def trainable(self) -> tuple[str, ...]:
+        """The tracks that the domain has training rows for."""
+        return trainable(self.domain)
+
     def stages(self) -> Iterator[Stage]:
         """The stages in order; each is made when the ones before it are done."""
         yield house_stage(self) if self.has_house else published_stage(self)
         if self.domain.name != HOUSE:
             yield pretrain_stage(self)
             yield residual_stage(self)
-            yield structured_stage(self)
-            if self.has_reward_model:
-                yield reward_model_stage(self)
-            yield conversation_stage(self)
-            yield multi_task_stage(self)
+            if "structured" in self.trainable:
+                yield structured_stage(self)
+            if "conversation" in self.trainable:
+                if self.has_reward_model:
+                    yield reward_model_stage(self)
+                yield conversation_stage(self)
+            if "multi_task" in self.trainable:
+                yield multi_task_stage(self)
             yield sft_after_dapt_stage(self)
 
 
 def stage_names(build: Build) -> list[str]:
     """Names for the running list."""
-    reward_model = ["reward_model"] if build.has_reward_model else []
-    tracks = ["pretrain", "residual", "structured", *reward_model, "conversation", "multi_task", "sft_after_dapt"]
-    names = [f"{build.domain.name}/{name}" for name in tracks] if build.domain.name != HOUSE else []
+    if build.domain.name == HOUSE:
+        return ["house/instruct"]
+    reward_model = ["reward_model"] if build.has_reward_model and "conversation" in build.trainable else []
+    tracks = ["structured", *reward_model, "conversation", "multi_task"]
+    kept = [name for name in tracks if name in (*build.trainable, "reward_model")]
+    names = [f"{build.domain.name}/{name}" for name in ("pretrain", "residual", *kept, "sft_after_dapt")]
     return ["house/instruct", *names]
 
 
@@ -163,6 +175,8 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     _ = build.base_digest, build.instruct.base  # and models that are not there
     write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
+    for text in skipped(build.domain):
+        report(text)
     for number, stage in enumerate(build.stages(), 1):
         reused = stage.done
         label = f"[{number}/{len(names)}] {stage.name}"
@@ -310,11 +324,6 @@ def reward_model_stage(build: Build) -> Stage:
 
     record = inputs(build, settings, rows) | {"start": build.dapt_residual.digest()}
     return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run)
-
-
-def structured_examples(domain: Domain) -> tuple[Example, ...]:
-    """Training rows of the structured track."""
-    return domain.examples("classification", "train") + domain.examples("summarization", "train")
 
 
 def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:

@@ -124,25 +124,6 @@ def fit_router(home: Path, recipe: Any) -> dict[str, Any]:
     return fit_router(home, engine, abstention)
 
 
-def validate(options: Options) -> int:
-    """Row-level report; non-zero when there are bad rows."""
-    from domains.validate import validate as check
-
-    result = check(options.target)
-    data = {
-        "ok": result.ok,
-        "counts": result.counts,
-        "problems": [vars(problem) for problem in result.problems],
-        "warnings": list(result.warnings),
-    }
-    lines = [str(problem) for problem in result.problems]
-    lines += [f"warning: {warning}" for warning in result.warnings]
-    lines += [f"{name}: {count}" for name, count in result.counts.items()]
-    lines.append("All rows are good." if result.ok else f"{len(result.problems)} bad rows.")
-    emit(options, data, lines)
-    return 0 if result.ok else 1
-
-
 def evaluate(options: Options) -> int:
     """One report per domain, as JSON and HTML."""
     from experts.build import Build

@@ -1,0 +1,148 @@
+"""Boilerplate: repeated headers and footers, page numbers, navigation and notices; then lines of a page are joined.
+
+A line counts as a repeated header or footer when the first or last lines of at least half of the pages (and of three)
+are the same but for numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from domains.blocks import Block
+from domains.cleaning import Change, Cleaned, FileContext
+
+EDGE_LINES = 2
+MIN_PAGES = 3
+MIN_REPEATS = 5
+SHORT = 100
+PAGE_NUMBER = re.compile(
+    r"(?i)^\W*(?:(?:page|pg\.?|p\.)\s*\d{1,5}(?:\s*(?:of|/)\s*\d{1,5})?|\d{1,5}\s*(?:of|/)\s*\d{1,5}|[-–—|]\s*\d{1,5}\s*[-–—|])\W*$"
+)
+BARE_NUMBER = re.compile(r"^\W*(?:\d{1,5}|[ivxl]{1,6})\W*$")
+NOTICE = re.compile(
+    r"(?i)^(?:skip to (?:main )?content|back to top|print this page|share this(?: page| article)?|follow us\b.{0,60}|"
+    r"(?:please )?(?:enable|turn on) javascript.{0,120}|"
+    r"(?:we|this (?:web)?site) uses? cookies.{0,300}|accept(?: all)? cookies|"
+    r"subscribe to our (?:newsletter|mailing list).{0,100}|(?:©|\(c\)|copyright)\s.{0,120}|all rights reserved\.?|"
+    r"(?:read|learn) more(?: »| >)?|click here.{0,40}|this page (?:is )?intentionally left blank\.?|"
+    r"privacy policy|terms (?:of use|of service|and conditions)|site ?map|contact us|log ?in|sign (?:in|up)|"
+    r"advertisement|table of contents)\.?$"
+)
+SEPARATED = re.compile(r"\s*(?:\||»|›|·|•|/)\s*")
+
+
+def clean(blocks: Sequence[Block], context: FileContext) -> Cleaned:
+    """Remove boilerplate lines; blocks of pages are joined to paragraphs."""
+    repeated = repeated_edges(blocks) | repeated_lines(blocks)
+    changes: list[Change] = []
+    kept = [left for block in blocks for left in without(block, repeated, changes)]
+    return Cleaned(tuple(across_pages(kept)), tuple(changes))
+
+
+def without(block: Block, repeated: frozenset[str], changes: list[Change]) -> Iterator[Block]:
+    """A block without its boilerplate lines; what was taken is added to `changes`."""
+    if block.kind in {"table", "code", "row"}:
+        yield block
+        return
+    lines = block.text.split("\n")
+    left = []
+    for line in lines:
+        reason = reason_of(line, repeated, len(lines), block.page > 0)
+        if reason:
+            changes.append(Change("removed", reason, line))
+        else:
+            left.append(line)
+    if any(line.strip() for line in left):
+        yield block if len(left) == len(lines) else replace(block, text="\n".join(left))
+
+
+def reason_of(line: str, repeated: frozenset[str], num_lines: int, paged: bool) -> str:
+    """Why a line is boilerplate, empty when it is not."""
+    if PAGE_NUMBER.match(line) or paged and num_lines == 1 and BARE_NUMBER.match(line):
+        return "page number"
+    if normal(line) in repeated:
+        return "repeated header or footer"
+    text = line.strip(" -*#\t")
+    if NOTICE.match(text):
+        return "notice"
+    return "navigation" if is_menu(text) else ""
+
+
+def is_menu(text: str) -> bool:
+    """At least four short entries with separators between them, such as `Home | About | Contact | Help`."""
+    entries = SEPARATED.split(text)
+    return len(text) <= 200 and len(entries) >= 4 and all(0 < len(e.split()) <= 3 and not has_digit(e) for e in entries)
+
+
+def has_digit(text: str) -> bool:
+    """Whether there is a digit."""
+    return any(c.isdigit() for c in text)
+
+
+def normal(line: str) -> str:
+    """A line for comparison: lower case, any number as `0`, single spaces."""
+    return " ".join(re.sub(r"\d+", "0", line.lower()).split())
+
+
+def repeated_edges(blocks: Sequence[Block]) -> frozenset[str]:
+    """Lines that the first or last lines of most pages share."""
+    pages: dict[int, list[str]] = defaultdict(list)
+    for block in blocks:
+        if block.page and block.kind in {"text", "heading"}:
+            pages[block.page] += [normal(line) for line in block.text.split("\n") if line.strip()]
+    edges = Counter(line for lines in pages.values() for line in {*lines[:EDGE_LINES], *lines[-EDGE_LINES:]})
+    needed = max(MIN_PAGES, len(pages) / 2)
+    return frozenset(line for line, count in edges.items() if count >= needed)
+
+
+def repeated_lines(blocks: Iterable[Block]) -> frozenset[str]:
+    """Short single-line paragraphs that occur again and again, letter by letter, where there are no pages."""
+    alone = Counter(b.text.strip() for b in blocks if b.kind == "text" and not b.page and "\n" not in b.text)
+    found = [
+        t for t, count in alone.items() if count >= MIN_REPEATS and len(t) <= SHORT and not t.startswith(("-", "*"))
+    ]
+    return frozenset(normal(text) for text in found)
+
+
+def across_pages(blocks: Sequence[Block]) -> Iterator[Block]:
+    """Paragraphs whose lines were cut by the page: joined, also over a page break in the middle of a sentence."""
+    waiting: Block | None = None
+    for block in blocks:
+        if block.kind != "text" or not block.page:
+            if waiting:
+                yield waiting
+            waiting = None
+            yield block
+            continue
+        text = reflowed(block.text)
+        if waiting and waiting.page + 1 == block.page and goes_on(waiting.text, text):
+            waiting = replace(waiting, text=reflowed(f"{waiting.text}\n{text}"), page=block.page)
+            continue
+        if waiting:
+            yield waiting
+        waiting = replace(block, text=text)
+    if waiting:
+        yield waiting
+
+
+def goes_on(before: str, after: str) -> bool:
+    """Whether a paragraph continues: no end of sentence before, no capital after."""
+    return before[-1:] not in ".!?:;|" and after[:1].islower()
+
+
+def reflowed(text: str) -> str:
+    """Lines of a paragraph in one line, words cut at line ends put together; list items stay apart."""
+    out = ""
+    for line in (line.strip() for line in text.split("\n")):
+        if not out:
+            out = line
+        elif re.match(r"(?:[-*•▪◦]|\(?[0-9a-z]{1,2}[.)])\s", line):
+            out += "\n" + line
+        elif re.search(r"[a-z]-$", out) and line[:1].islower():
+            out = out[:-1] + line
+        else:
+            out += " " + line
+    return out

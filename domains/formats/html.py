@@ -1,0 +1,132 @@
+"""HTML through Beautiful Soup and markdownify; navigation, menus, banners and link lists are taken out first.
+
+Link density as a sign of navigation: Kohlschuetter et al. 2010, doi 10.1145/1718487.1718542.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from domains.encodings import whole_text
+from domains.formats import Limits, Part, Unreadable
+
+MAX_BYTES = 20_000_000
+NO_TEXT = (
+    "script", "style", "noscript", "template", "iframe", "svg", "canvas", "object", "embed", "head", "button",
+    "select", "input", "textarea", "dialog",
+)  # fmt: skip
+NAVIGATION = ("nav", "footer", "aside", "form", "menu")
+ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alert", "menu"})
+NAMES = re.compile(
+    r"(?i)(?:^|[-_\s])(?:nav|navbar|navigation|menu|breadcrumbs?|footer|sidebar|cookies?|consent|share|sharing|social|"
+    r"adverts?|ads?|advertisement|promo|newsletter|subscribe|related|comments?|pagination|pager|skip|masthead|popup|"
+    r"modal|toolbar)(?:$|[-_\s])"
+)
+LINK_SHARE = 0.66
+MIN_LINKS = 3
+LINK_DEPTH = 4
+MAX_DEPTH = 256
+LISTS = frozenset({"ul", "ol", "div", "section", "p", "td"})
+
+
+def read(path: Path, limits: Limits) -> Iterator[Part]:
+    """The content of a page; its title becomes the first heading when the page has none."""
+    if path.stat().st_size > MAX_BYTES:
+        raise Unreadable("too_large", f"an HTML page over {MAX_BYTES / 1e6:.0f} MB.")
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(whole_text(path), "html.parser")
+    check_depth(soup)
+    title = soup.title.get_text(" ", strip=True) if soup.title else ""
+    for element in soup(NO_TEXT):
+        element.decompose()
+    removed = tuple(take_navigation(soup))
+    text = to_markdown(str(content_of(soup)))
+    if title and not re.search(r"(?m)^#{1,2} ", text) and text.strip():
+        text = f"# {title}\n\n{text}"
+    yield Part(text, removed=removed)
+
+
+def check_depth(soup: Any) -> None:
+    """Refuse a page that would take the square of its length, or the stack."""
+    depths = {id(soup): 0}
+    for element in soup.find_all(True):
+        depth = depths[id(element)] = depths[id(element.parent)] + 1
+        if depth > MAX_DEPTH:
+            raise Unreadable("corrupt", f"its elements are nested more than {MAX_DEPTH} deep.")
+
+
+def take_navigation(soup: Any) -> Iterator[str]:
+    """Take every navigation element out of the page; gives their texts."""
+    lists = link_lists(soup)
+    for element in soup.find_all(True):
+        if element.decomposed or element.name in {"html", "body", "main", "article"}:
+            continue
+        if id(element) in lists or is_navigation(element):
+            text = element.get_text(" ", strip=True)
+            element.decompose()
+            if text:
+                yield text
+
+
+def is_navigation(element: Any) -> bool:
+    """By tag, role, class or id, or by being hidden."""
+    if element.name in NAVIGATION or str(element.get("role", "")).lower() in ROLES:
+        return True
+    if element.has_attr("hidden") or str(element.get("aria-hidden", "")).lower() == "true":
+        return True
+    if "display:none" in str(element.get("style", "")).replace(" ", "").lower():
+        return True
+    if element.name == "header" and not element.find(["h1", "h2"]):
+        return True
+    names = " ".join([*element.get("class", []), str(element.get("id", ""))])
+    return bool(NAMES.search(names)) and not element.find(["h1", "article", "main"])
+
+
+def link_lists(soup: Any) -> set[int]:
+    """Identities of the elements close above links that hold at least three links and little else."""
+    links: dict[int, list[Any]] = defaultdict(list)
+    above: dict[int, Any] = {}
+    for link in soup.find_all("a"):
+        for element in islice(link.parents, LINK_DEPTH):
+            if element.name in LISTS:
+                links[id(element)].append(link)
+                above[id(element)] = element
+    return {key for key, found in links.items() if len(found) >= MIN_LINKS and is_mostly(above[key], found)}
+
+
+def is_mostly(element: Any, links: list[Any]) -> bool:
+    """Whether the texts of the links make up most of an element's text."""
+    size = len(element.get_text(" ", strip=True))
+    return sum(len(link.get_text(" ", strip=True)) for link in links) > LINK_SHARE * size
+
+
+def content_of(soup: Any) -> Any:
+    """The main element or the only article when there is one with most of the text, else the whole page."""
+    whole = len(soup.get_text(" ", strip=True))
+    for found in (soup.find_all("main"), soup.find_all("article")):
+        if len(found) == 1 and len(found[0].get_text(" ", strip=True)) >= 0.5 * whole:
+            return found[0]
+    return soup
+
+
+def to_markdown(html: str) -> str:
+    """HTML as Markdown with ATX headings; links and pictures give their text only."""
+    from markdownify import markdownify
+
+    text = markdownify(
+        html,
+        heading_style="ATX",
+        bullets="-",
+        strip=["a", "img"],
+        table_infer_header=True,
+        escape_asterisks=False,
+        escape_underscores=False,
+        escape_misc=False,
+    )
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+\n", "\n", str(text)))

@@ -1,0 +1,163 @@
+"""Training rows from documents, other rows or corrections, by the builders in `experts/builders/`.
+
+Everything that was tried is one line of OUT/made/KIND.jsonl, append-only: {"key", "status": ok | skipped | failed,
+"reason", "row", "source"}. A run goes on where the last one stopped: what is ok or skipped is not asked for again, what
+failed is. Good rows are added to the domain's own file with their source passage.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domains.atomic import write_text_atomically
+from domains.domain import PARSERS
+from domains.errors import UserError
+from domains.plugins import load_plugin, plugin_names
+from domains.readers import Problem, RowError, read_jsonl
+from domains.splits import split_of
+from experts.builders._parts import Failed, Item, Material, Skipped, Writers
+from judges.samples import FAILED, OK, SampleFile, key_of, repaired
+
+PACKAGE = "experts.builders"
+SKIPPED = "skipped"
+MADE = "made"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, and how many
+    at a time."""
+
+    kind: str
+    material: Material
+    folder: Path
+    identity: str = ""
+    limit: int | None = None
+    concurrency: int = 1
+
+
+@dataclass(frozen=True)
+class Made:
+    """How many items had which outcome, why some gave no row, and how many rows are new in the domain's file."""
+
+    kind: str
+    statuses: dict[str, int]
+    reasons: dict[str, int]
+    num_added: int
+    file: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form for programs."""
+        return {
+            "kind": self.kind,
+            "statuses": self.statuses,
+            "reasons": self.reasons,
+            "added": self.num_added,
+            "file": self.file,
+        }
+
+
+def builder_names() -> tuple[str, ...]:
+    """All kinds of rows that can be made."""
+    return plugin_names(PACKAGE)
+
+
+def load_builder(kind: str) -> Any:
+    """One builder by name."""
+    return load_plugin(PACKAGE, kind, "kind of training row")
+
+
+def make_rows(job: Job, writers: Writers, tell: Tell) -> Made:
+    """Make what is missing, then add the good rows to the domain's file."""
+    builder = load_builder(job.kind)
+    items = builder.items(job.material)[: job.limit]
+    path = job.folder / MADE / f"{job.kind}.jsonl"
+    file = SampleFile(path)
+    done = {row["key"]: row for row in repaired(path) if row.get("status") in {OK, SKIPPED}}
+    keys = [item_key(job, builder, item) for item in items]
+    todo = {key: item for key, item in zip(keys, items, strict=True) if key not in done}
+    tell(f"{job.kind}: {len(items)} items, {len(items) - len(todo)} done before.")
+
+    def work(key: str) -> None:
+        row = attempt(builder, job.kind, todo[key], writers) | {"key": key}
+        file.append([row])
+        done[key] = row
+        tell(f"{job.kind}: {todo[key].id}: {row['status']}. {row['reason']}".rstrip())
+
+    run_all(work, list(todo), job.concurrency)
+    return summed(job, builder.TARGET, [done[key] for key in dict.fromkeys(keys)])
+
+
+def run_all(work: Callable[[str], None], keys: Sequence[str], concurrency: int) -> None:
+    """Work on all keys, some at a time; the first error cancels what has not begun."""
+    with ThreadPoolExecutor(max_workers=max(1, concurrency)) as pool:
+        futures = [pool.submit(work, key) for key in keys]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def item_key(job: Job, builder: Any, item: Item) -> str:
+    """The key of an item: what it is made from, by whom, and the builder's text (its instructions are in it)."""
+    return key_of(job.kind, item.content(), job.identity if builder.USES_MODEL else "", inspect.getsource(builder))
+
+
+def attempt(builder: Any, kind: str, item: Item, writers: Writers) -> dict[str, Any]:
+    """One line of the file of outcomes; a good row is valid in its domain's file."""
+    source = {"item": item.id, "passage": item.passage}
+    try:
+        row = {"id": row_id(kind, item)} | builder.build(item, writers) | {"source": source}
+        PARSERS[builder.TARGET](row)
+    except Failed as error:
+        return {"status": FAILED, "reason": str(error), "row": None, "source": source}
+    except (Skipped, RowError) as error:
+        return {"status": SKIPPED, "reason": str(error), "row": None, "source": source}
+    return {"status": OK, "reason": "", "row": row, "source": source}
+
+
+def row_id(kind: str, item: Item) -> str:
+    """The id of an item's row. One that is made from another row gets an id of the same split, so nothing leaks."""
+    wanted = item.data.get("split_of")
+    stem = f"{kind}-{key_of(item.content())[:12]}"
+    if wanted is None:
+        return stem
+    return next(name for n in range(10_000) if split_of(name := f"{stem}-{n}") == split_of(wanted))
+
+
+def summed(job: Job, target: str, rows: Sequence[dict[str, Any]]) -> Made:
+    """The outcome of a run, its good rows added."""
+    good = [row["row"] for row in rows if row["status"] == OK]
+    added = add_rows(job.folder / target, good)
+    reasons = Counter(row["reason"] for row in rows if row["reason"])
+    statuses = Counter(row["status"] for row in rows)
+    return Made(job.kind, dict(statuses), dict(reasons.most_common(10)), added, target)
+
+
+def add_rows(path: Path, rows: Sequence[dict[str, Any]]) -> int:
+    """Append rows whose ids are not in a file yet; the file is whole at every moment."""
+    before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
+    known = known_ids(path) if before.strip() else set()
+    new = [row for row in rows if row["id"] not in known]
+    if new:
+        text = before if before.endswith("\n") or not before else before + "\n"
+        write_text_atomically(path, text + "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in new))
+    return len(new)
+
+
+def known_ids(path: Path) -> set[str]:
+    """The ids in a file; one with bad rows is refused, so that nothing is added to what is broken."""
+    reading = read_jsonl(path, PARSERS[path.name])
+    problems: tuple[Problem, ...] = reading.problems
+    if problems:
+        raise UserError(f"{path} has {len(problems)} bad rows, the first: {problems[0]} Correct them, then run again.")
+    return {record.id for record in reading.records}

@@ -1,0 +1,175 @@
+"""Verbs about training rows: check, convert, audit and make them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from domains.errors import UserError
+from ui.commands import Options, emit, names, say
+
+
+def validate(options: Options) -> int:
+    """Row-level report; non-zero when there are bad rows, or when the shown example would not teach to stop."""
+    from domains.validate import validate as check
+
+    result = check(options.target, options.format)
+    data = {
+        "ok": result.ok,
+        "counts": result.counts,
+        "problems": [vars(problem) for problem in result.problems],
+        "warnings": list(result.warnings),
+        "format": result.format,
+    }
+    lines = [str(problem) for problem in result.problems]
+    lines += [f"warning: {warning}" for warning in result.warnings]
+    lines += [f"{name}: {count}" for name, count in result.counts.items()]
+    lines += [f"format: {result.format}"] if result.format else []
+    lines.append("All rows are good." if result.ok else f"{len(result.problems)} bad rows.")
+    shown = shown_example(options) if options.show else None
+    if shown is not None:
+        data["template"] = shown.as_dict()
+        lines += shown.lines()
+    emit(options, data, lines)
+    return 0 if result.ok and (shown is None or shown.ok) else 1
+
+
+def shown_example(options: Options) -> Any:
+    """The template check of the first good row."""
+    from transformers import AutoTokenizer
+
+    from experts.foundation import base_folder
+    from experts.recipe import Foundation
+    from experts.template_check import check_template
+
+    record = first_record(options)
+    tokenizer = AutoTokenizer.from_pretrained(base_folder(Foundation(base=options.model)))
+    if not tokenizer.chat_template:
+        raise UserError(f"{options.model} has no chat template. Give --model the folder of an instruct model.")
+    return check_template(tokenizer, record)
+
+
+def first_record(options: Options) -> Any:
+    """The first good row of a file, or the first training row of a domain."""
+    from domains.domain import Domain
+    from domains.row_source import is_row_source
+    from domains.training_rows import read_training_rows
+
+    if is_row_source(options.target):
+        found: tuple[Any, ...] = read_training_rows(options.target, options.format).reading.records
+    else:
+        domain = Domain.load(options.target)
+        found = domain.preferences("train") or domain.examples("classification", "train")
+    if not found:
+        raise UserError(f"{options.target} has no good row to show. Correct the rows that are reported first.")
+    return found[0]
+
+
+def convert(options: Options) -> int:
+    """Good rows in TRL's form; bad ones are reported, counted, and make the exit code 1."""
+    from domains.training_rows import one_rejected_each, read_training_rows, write_trl
+
+    found = read_training_rows(options.file, options.format)
+    records = list(found.reading.records)
+    if options.pairs:
+        records = [each for record in records for each in one_rejected_each(record)]
+    write_trl(options.out, records)
+    data = {
+        "format": found.format,
+        "rows": found.num_rows,
+        "written": len(records),
+        "problems": [vars(problem) for problem in found.reading.problems],
+        "notes": list(found.notes),
+        "out": str(options.out),
+    }
+    lines = [str(problem) for problem in found.reading.problems]
+    lines += [f"note: {note}" for note in found.notes]
+    lines.append(
+        f"{found.num_rows} rows of format {found.format}: {len(records)} written to {options.out}, "
+        f"{len(found.reading.problems)} bad."
+    )
+    emit(options, data, lines)
+    return 1 if found.reading.problems else 0
+
+
+def audit(options: Options) -> int:
+    """The audit of preference pairs; exit code 1 when the set is refused."""
+    from judges.pair_audit import audit as check
+
+    found = check(options.target, options.format)
+    emit(options, found.as_dict(), list(found.lines()))
+    return 1 if found.level == "refuse" else 0
+
+
+def data(options: Options) -> int:
+    """Make training rows of some kinds; exit code 1 when nothing at all was made of one."""
+    from domains.domain import Domain
+    from experts.builders._parts import Writers
+    from experts.building import Job, load_builder, make_rows
+    from experts.writers import endpoint_of, identity, open_writers
+
+    kinds = names(options.kind)
+    builders = [load_builder(kind) for kind in kinds]
+    domain = Domain.load(options.name)
+    folder = out_folder(options, domain)
+    strong = endpoint_of(options.endpoint, options.model, options.endpoint_key_env)
+    weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
+    made = []
+    with ExitStack() as stack:
+        asks = any(builder.USES_MODEL for builder in builders)
+        writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
+        for kind in kinds:
+            job = Job(
+                kind,
+                material_of(options, domain, folder),
+                folder,
+                f"{identity(strong)} {identity(weak)}",
+                options.limit,
+                strong.concurrency if strong and weak else 1,
+            )
+            made.append(make_rows(job, writers, say))
+    lines = [line for each in made for line in made_lines(each, folder)]
+    emit(options, {"made": [each.as_dict() for each in made]}, lines)
+    return 0 if all("ok" in each.statuses for each in made) else 1
+
+
+def no_model(messages: Any) -> str:
+    """Stands where no model is needed."""
+    raise AssertionError("this builder asks no model")
+
+
+def made_lines(made: Any, folder: Path) -> list[str]:
+    """An outcome for people."""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(made.statuses.items()))
+    reasons = [f"  {count} x {reason}" for reason, count in made.reasons.items()]
+    return [f"{made.kind}: {counts}; {made.num_added} rows added to {folder / made.file}", *reasons]
+
+
+def out_folder(options: Options, domain: Any) -> Path:
+    """Where rows are written: the domain's folder, but not that of a domain that comes with the package."""
+    from domains.domain import SHIPPED
+
+    folder: Path = options.out or domain.folder
+    if folder.resolve().parent == SHIPPED.resolve():
+        raise UserError(f"{domain.name} comes with the package and is not changed. Give --out DIR for the new rows.")
+    return folder
+
+
+def material_of(options: Options, domain: Any, folder: Path) -> Any:
+    """What builders may use: documents, rows of --rows (else the preferences), corrections of --edits."""
+    from domains.domain import PARSERS
+    from domains.readers import read_jsonl
+    from domains.row_source import source_rows
+    from domains.training_rows import read_training_rows
+    from experts.builders._parts import Material
+
+    own = folder / "preferences.jsonl"
+    if options.rows:
+        rows: tuple[Any, ...] = read_training_rows(options.rows).reading.records
+    elif own.is_file():
+        rows = read_jsonl(own, PARSERS[own.name]).records
+    else:
+        rows = domain.records(own.name)
+    edits = tuple(found.row for found in source_rows(options.edits)) if options.edits else ()
+    return Material(domain, rows, edits)
