@@ -211,12 +211,16 @@ def add_judging(verbs: Any) -> None:
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
-        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation or serving"
+        "name",
+        metavar="NAME",
+        help="preference, objectives, recommendation, references, residual, router, evaluation or serving",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
     )
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
+    bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of each model (2e9)")
+    bench.add_argument("--python", metavar="PATH", help="residual: interpreter that has mergekit and residuals")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 
 

@@ -269,11 +269,13 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    given = {name: value for name in ("data", "recipe") if (value := getattr(options, name))}
+    options_of_some = ("data", "recipe", "num_bytes", "python")
+    given = {name: value for name in options_of_some if (value := getattr(options, name))}
     measure = find_bench(options.name).run
     for name in given:
         if name not in signature(measure).parameters:
-            raise UserError(f"The bench '{options.name}' takes no --{name}. Leave it out; 'expertsmith bench --help'.")
+            shown = name.removeprefix("num_")
+            raise UserError(f"The bench '{options.name}' takes no --{shown}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
