@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Kind = Literal["threads", "processes", "ray"]
 
-AHEAD = 2
+AHEAD = 8
 MAX_TRIES = 4
 EXTRA = "--engine ray needs one more package: install it with 'pip install expertsmith[ray]'."
 

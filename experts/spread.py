@@ -50,7 +50,9 @@ class SpreadModel:
 
 def anywhere(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint by paths that do not depend on the working folder; a hub id stays what it is."""
-    base, adapter = (path.resolve() if path and path.exists() else path for path in (checkpoint.base, checkpoint.adapter))
+    base, adapter = (
+        path.resolve() if path and path.exists() else path for path in (checkpoint.base, checkpoint.adapter)
+    )
     return Checkpoint(base or checkpoint.base, adapter)
 
 

@@ -16,9 +16,8 @@ from typing import Any, TypeVar
 
 from openai import OpenAI
 
-from domains.engine import Engine
 from domains.errors import UserError
-from judges.endpoint import Endpoint, Refused, Reply, Spent
+from judges.endpoint import Endpoint, Refused, Reply, Spent, side_by_side
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -119,7 +118,7 @@ class Endpoints:
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in order, as many at a time as all endpoints take."""
-        return list(Engine("threads", self.concurrency).map(work, items))
+        return side_by_side(work, items, self.concurrency)
 
 
 AnyEndpoint = Endpoint | Endpoints
