@@ -332,7 +332,8 @@ def add_using(verbs: Any) -> None:
 def add_serving(made: argparse.ArgumentParser) -> None:
     """Options of the service."""
     made.add_argument("--api-key-env", help="environment variable with the key, or several, that clients must send")
-    made.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server that generates (this process)")
+    about = "OpenAI-compatible servers that generate, the least loaded first (this process)"
+    made.add_argument("--backend", metavar="URL[,URL]", help=about)
     made.add_argument("--backend-key-env", help="environment variable with the back-end's key")
     made.add_argument("--request-seconds", type=float, default=120.0, help="longest time of an answer (120)")
     made.add_argument(
