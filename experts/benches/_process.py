@@ -16,9 +16,11 @@ SAMPLE_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took. `anonymous_mb` leaves out pages of files, which the kernel may take back at any time."""
+    """What a command took. `cpu_seconds` are of all its threads and children, so they depend little on what else runs;
+    `anonymous_mb` leaves out pages of files, which the kernel may take back at any time."""
 
     seconds: float
+    cpu_seconds: float
     peak_mb: float
     anonymous_mb: float
     status: int
@@ -66,4 +68,5 @@ def measured(command: Sequence[str], environment: Mapping[str, str]) -> Measured
     process.stderr.close()
     resident = max(peak.resident, usage.ru_maxrss * 1024)
     text = b"".join(errors).decode(errors="replace")
-    return Measured(seconds, resident / 2**20, peak.anonymous / 2**20, process.returncode, text)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(seconds, cpu, resident / 2**20, peak.anonymous / 2**20, process.returncode, text)

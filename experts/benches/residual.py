@@ -60,7 +60,8 @@ def rotated(number: int) -> list[str]:
 
 def say(contender: str, found: Measured) -> None:
     """Tell of a run."""
-    print(f"{contender}: {found.seconds:.1f} s, {found.peak_mb:.0f} MB, exit {found.status}", file=sys.stderr)
+    times = f"{found.seconds:.1f} s ({found.cpu_seconds:.1f} s of CPU)"
+    print(f"{contender}: {times}, {found.peak_mb:.0f} MB, exit {found.status}", file=sys.stderr, flush=True)
 
 
 def merge(contender: str, parents: Parents, out: Path, python: str) -> Measured:
@@ -100,6 +101,7 @@ def row_of(contender: str, runs: list[Measured], parents: Parents, out: Path) ->
         "seconds": round(statistics.median(found.seconds for found in good), 2),
         "peak_mb": round(statistics.median(found.peak_mb for found in good), 1),
         "max_abs_difference": largest_difference(parents, out),
+        "cpu_seconds": round(statistics.median(found.cpu_seconds for found in good), 2),
         "anonymous_mb": round(statistics.median(found.anonymous_mb for found in good), 1),
         "all_seconds": [round(found.seconds, 2) for found in good],
     }

@@ -12,18 +12,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    """A decoder: weights, layers, heads of keys and values and their size."""
+    """A decoder: weights, layers, heads of keys and values and their size, width, and width of the feed-forward."""
 
     name: str
     weights: float
     layers: int
     kv_heads: int
     head_size: int
+    hidden: int
+    intermediate: int
 
     @property
     def kv_bytes(self) -> int:
         """Keys and values of one token in bf16: 2 (both) x 2 bytes."""
         return 4 * self.layers * self.kv_heads * self.head_size
+
+    @property
+    def layer_sides(self) -> int:
+        """Rows and columns of a layer's seven matrices: query and output, key and value, gate, up and down."""
+        keys = self.kv_heads * self.head_size
+        return 2 * (2 * self.hidden) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.intermediate)
 
 
 @dataclass(frozen=True)
@@ -39,15 +47,15 @@ class Machine:
     together: float = 1.0
 
 
-LLAMA_8B = Shape("Llama-3.1-8B", 8.03e9, 32, 8, 128)
-SMOLLM_135M = Shape("SmolLM2-135M", 134.5e6, 30, 3, 64)
+LLAMA_8B = Shape("Llama-3.1-8B", 8.03e9, 32, 8, 128, 4096, 14336)
+SMOLLM_135M = Shape("SmolLM2-135M", 134.5e6, 30, 3, 64, 576, 1536)
 MACHINES = (
     Machine("1 x H100", 1),
     Machine("8 x H100", 8, together=0.9),
     Machine("8 nodes of 8 x H100", 64, together=0.8),
 )
-UTILISATION = 0.4  # of the peak in training; dense models of this size report 0.35 to 0.5 on H100
-BANDWIDTH_SHARE = 0.6  # of the memory bandwidth in decoding
+UTILISATION = 0.4  # of the peak in training: assumed
+BANDWIDTH_SHARE = 0.6  # of the memory bandwidth in decoding: assumed
 OPERATIONS = {"full": 6, "full, recomputed": 8, "lora": 4, "lora, recomputed": 6, "forward": 2}  # times N, a token
 
 
@@ -81,6 +89,5 @@ def most_users(shape: Shape, context: int, machine: Machine, experts: int, rank:
 
 
 def adapter_bytes(shape: Shape, rank: int) -> float:
-    """Bytes of an adapter over all linear layers in bf16. For Llama shapes a layer's seven matrices have about 2.6 % of
-    a weight's numbers in factors of rank 64: measured 0.0363 N at rank 16 for 135M, 0.0052 N for 8B (41.9 M)."""
-    return 2 * rank / 16 * (41.9e6 if shape is LLAMA_8B else 4.88e6)
+    """Bytes of an adapter over all linear layers in bf16: rank x (rows + columns) numbers a matrix."""
+    return 2.0 * rank * shape.layers * shape.layer_sides

@@ -1,4 +1,4 @@
-"""What costs how much more of what: curves over tokens, candidates, experts, domains, users and documents on the
+"""What costs how much: curves over tokens, candidates, experts, domains, users, documents and merged megabytes on the
 embedded model, each with a line fitted by least squares, `seconds = fixed + per_unit * amount`.
 
 Run: `expertsmith bench scaling --json > docs/scaling.json`, then `python -m ui.benches._scaling_page` for the page.
@@ -83,7 +83,8 @@ def curves(folder: Path) -> list[Curve]:
         Curve("experts", "experts in a batch of 8", (1, 2, 4, 8), expert_step),
         Curve("domains", "domains of a router", (2, 16, 64, 256), route_one),
         Curve("users", "answers at once", (1, 4, 8, 16, 32), user_step),
-        Curve("documents", "files", (20, 40, 80, 160), lambda amount: clean(amount, folder)),
+        Curve("documents", "files of 12 kB", (20, 40, 80, 160), lambda amount: clean(amount, folder)),
+        Curve("residual", "megabytes of a model", (50, 100, 200, 400), lambda amount: merge(amount, folder)),
     ]
 
 
@@ -244,7 +245,7 @@ def route_one(amount: int) -> Mapping[str, float]:
 
 
 def clean(amount: int, folder: Path) -> Mapping[str, float]:
-    """A domain of so many files of about 10 kB each."""
+    """A domain of so many files of about 12 kB each."""
     from domains.new_domain import Request, new_domain
 
     with TemporaryDirectory(dir=folder) as work, Path(os.devnull).open("w", encoding="utf-8") as silent:
@@ -259,3 +260,15 @@ def clean(amount: int, folder: Path) -> Mapping[str, float]:
         with redirect_stderr(silent):
             new_domain(Request("scaling", source, Path(work) / "made"))
         return {"seconds": time.perf_counter() - started, "megabytes": size / 1e6}
+
+
+def merge(amount: int, folder: Path) -> Mapping[str, float]:
+    """The residual of three models of so many megabytes each."""
+    from experts.benches._trio import write_trio
+    from experts.residual import apply
+
+    with TemporaryDirectory(dir=folder) as work:
+        parents, _ = write_trio(Path(work), amount * 10**6)
+        started = time.perf_counter()
+        apply(parents, 1.0, Path(work) / "out", torch.bfloat16)
+        return {"seconds": time.perf_counter() - started}
