@@ -48,8 +48,8 @@ def test_adapters_by_hand():
 
 
 def test_decoding_by_hand():
-    """Keys and values: 2 x 32 layers x 8 heads x 128 x 2 bytes = 131,072 a token. One user with 1,000 tokens reads 16.06
-    + 0.131 GB at 0.6 TB/s. In 90 GB: (90 - 16.06 - 10 x 0.0839) GB / 0.131 GB = 557 users."""
+    """Keys and values: 2 x 32 layers x 8 heads x 128 x 2 bytes = 131,072 a token. One user with 1,000 tokens reads
+    16.06 + 0.131 GB at 0.6 TB/s. In 90 GB: (90 - 16.06 - 10 x 0.0839) GB / 0.131 GB = 557 users."""
     assert LLAMA_8B.kv_bytes == 131_072
     assert decode_seconds(LLAMA_8B, 1, 1000, ONE) == pytest.approx((16.06e9 + 131.072e6) / 0.6e12)
     assert most_users(LLAMA_8B, 1000, ONE, 10) == 557

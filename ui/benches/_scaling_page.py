@@ -95,7 +95,8 @@ def on_paper(found: Numbers) -> list[str]:
         "### Training",
         training_table(),
         "DAPT of 1 billion tokens, SFT of 50 million, and 100,000 preference rows with a prompt of 300 tokens and "
-        "answers of 200. `fits` counts weights, gradients and AdamW's moments and leaves 10 GB for activations (recomputed).",
+        "answers of 200. `fits` counts weights, gradients and AdamW's moments and leaves 10 GB for activations "
+        "(recomputed).",
         candidates_words(),
         "### Serving",
         serving_table(),
@@ -184,7 +185,8 @@ def assumptions() -> str:
     """What everything above rests on."""
     lines = [
         "Operations a token: 2 N forward and 4 N backward (Kaplan et al. 2020, arXiv 2001.08361), so 6 N of full "
-        "training and 8 N with activations recomputed; LoRA needs no gradients of frozen weights: 4 N, and 6 N recomputed. "
+        "training and 8 N with activations recomputed; LoRA needs no gradients of frozen weights: 4 N, and 6 N "
+        "recomputed. "
         "Attention's own operations are left out (below 5% at 2,048 tokens and 8B).",
         f"H100 SXM: 989 TFLOP/s dense bf16, 3.35 TB/s, 80 GB. {UTILISATION:.0%} of the peak in training, "
         f"{BANDWIDTH_SHARE:.0%} of the bandwidth in decoding. Several accelerators together keep "
