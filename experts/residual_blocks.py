@@ -13,12 +13,13 @@ from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from experts.weight_files import Place, Readers, ShardFile, Wanted, new_shard
 
-BLOCK = 1 << 20
+BLOCK = 1 << 19
 MAX_THREADS = 8
 NOTES_ROOM = 96
 
@@ -145,13 +146,11 @@ def add(out: Tensor, dapt: Tensor, base: Tensor, instruct: Tensor, scale: float)
 
 
 def count(exact: Tensor, stored: Tensor, before: Tensor) -> Counts:
-    """How many weights changed, and how many changes vanished when stored."""
-    kept = torch.ne(stored, before)
-    num_kept = int(kept.count_nonzero())
-    lost = 0
-    if stored.dtype != torch.float32:
-        lost = int(torch.ne(exact, before).logical_and_(kept.logical_not_()).count_nonzero())
-    return Counts(0, exact.numel(), num_kept, lost)
+    """How many weights changed, and how many changes vanished when stored. numpy compares several times faster here."""
+    values, old = exact.numpy(), before.float().numpy()
+    moved = values != old
+    kept = moved if stored.dtype == torch.float32 else stored.float().numpy() != old
+    return Counts(0, exact.numel(), int(np.count_nonzero(kept)), int(np.count_nonzero(moved > kept)))
 
 
 def merge_shard(path: Path, terms: Mapping[str, Term], scale: float, dtype: torch.dtype) -> None:

@@ -229,7 +229,7 @@ def add_judging(verbs: Any) -> None:
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
     )
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
-    bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of each model (2e9)")
+    bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of the pair (2e9)")
     bench.add_argument("--python", metavar="PATH", help="residual: interpreter that has mergekit and residuals")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 

@@ -128,7 +128,7 @@ def test_the_result_does_not_replace_a_parent(tmp_path):
 
 
 def test_tensors_larger_than_a_block_are_the_same_sum(tmp_path):
-    """A matrix and a reversed vocabulary of more than one block each (a block is 2**20 numbers)."""
+    """A matrix and a reversed vocabulary of more than one block each."""
     order = list(range(255, -1, -1))
     models = {}
     for seed, role in enumerate(ROLES):
