@@ -124,16 +124,17 @@ class Plan:
 
     def term(self, name: str) -> Term:
         """One tensor of the sum."""
-        places = [model.places[name] for model in (self.dapt, self.base, self.instruct)]
-        dapt, base, instruct = places
+        dapt, base, instruct = (model.places[name] for model in (self.dapt, self.base, self.instruct))
+        places = (dapt, base, instruct)
         if name.endswith(VOCABULARY_TENSORS) and not self.lines_up(places):
             if not dapt.shape[1:] == base.shape[1:] == instruct.shape[1:]:
                 raise different_shapes(name, places)
             size = instruct.shape[0]
-            return Term(*places, known_rows(self.base_rows, base, size), known_rows(self.dapt_rows, dapt, size))
+            rows = known_rows(self.base_rows, base, size), known_rows(self.dapt_rows, dapt, size)
+            return Term(dapt, base, instruct, *rows)
         if not dapt.shape == base.shape == instruct.shape:
             raise different_shapes(name, places)
-        return Term(*places)
+        return Term(dapt, base, instruct)
 
     def lines_up(self, places: Sequence[Place]) -> bool:
         """Whether the rows of all three are of the same tokens."""

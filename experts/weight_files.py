@@ -166,7 +166,7 @@ def runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def memory_of(tensor: Tensor) -> memoryview:
     """The bytes of a contiguous tensor, to read into and to write from."""
-    return memoryview(tensor.view(-1).view(torch.uint8).numpy())
+    return tensor.view(-1).view(torch.uint8).numpy().data
 
 
 def fill(handle: int, offset: int, memory: memoryview) -> None:

@@ -162,7 +162,7 @@ def preferences(task: Task) -> list[Preference]:
 
 def examples(task: Task) -> list[Example]:
     """The chosen answers."""
-    return [Example(row.id, row.prompt, row.chosen) for row in preferences(task)]
+    return [Example(row.id, "questions", row.prompt, row.chosen) for row in preferences(task)]
 
 
 def tokens_of(task: Task) -> int:

@@ -27,7 +27,7 @@ from experts.residual import Parents, Weights
 
 NUM_BYTES, QUICK_BYTES, LEAST_BYTES = 2 * 10**9, 10**8, 10**7
 ROUNDS = 3
-SPACE = 4
+SPACE = 5
 BLOCK = 1 << 22
 Row = dict[str, Any]
 
