@@ -1,7 +1,7 @@
 """A domain from a folder of documents: `expertsmith domain new NAME --documents DIR`.
 
-Files are read and cleaned side by side (`datasets`, as many processes as jobs), then joined in the order of their
-names, so the result does not depend on the number of jobs. `NAME/.ingest` is the journal; it may be deleted.
+Files are read and cleaned side by side (as many processes as jobs, or on Ray), then joined in the order of their names,
+so the result does not depend on the number of jobs. `NAME/.ingest` is the journal; it may be deleted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from domains.cleaning import FILE_STAGES, CleaningSettings, Tally, shortened
 from domains.cleaning.chunks import Chunk, Chunker
 from domains.cleaning.duplicates import DuplicateIndex, Mark
 from domains.domain import SHIPPED
+from domains.engine import Engine
 from domains.errors import UserError
 from domains.formats import Limits
-from domains.ingest import Plan, ingest_file, journaled, journaled_blocks, source_files
+from domains.ingest import Plan, ingest_files, journaled, journaled_blocks, source_files
 from domains.pii import TYPES
 from domains.pii.detect import redacted
 from domains.pii.measure import measure
@@ -34,6 +35,7 @@ JOURNAL = ".ingest"
 MADE_BY = "expertsmith domain new"
 DOCUMENT_CHARACTERS = 300_000
 LICENCE = "unknown: set it"
+GROUP_BYTES, GROUP_FILES = 1_000_000, 32
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Request:
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
     limits: Limits = field(default_factory=Limits)
     jobs: int = 1
+    engine: Engine | None = None
 
 
 @dataclass
@@ -65,9 +68,9 @@ def new_domain(request: Request) -> dict[str, Any]:
         raise UserError(f"There is no file in {request.documents}. Give a folder with documents.")
     journal = request.folder / JOURNAL
     journal.mkdir(parents=True, exist_ok=True)
-    plan = Plan(request.documents.resolve(), journal, request.cleaning, request.limits)
+    plan = Plan(request.documents.resolve(), journal.resolve(), request.cleaning, request.limits)
     start = time.monotonic()
-    done = read_all(plan, names, request.jobs)
+    done = read_all(plan, names, request.engine or Engine("processes", request.jobs))
     read_seconds = time.monotonic() - start
     rows = [journaled(plan, found["key"]) for found in done]
     joined = join(plan, request, [found["key"] for found in done], rows)
@@ -134,24 +137,30 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_all(plan: Plan, names: Sequence[str], jobs: int) -> list[dict[str, Any]]:
-    """Read and clean every file, large ones spread over the processes; results in the order of the names."""
-    from datasets import Dataset
+def read_all(plan: Plan, names: Sequence[str], engine: Engine) -> list[dict[str, Any]]:
+    """Read and clean every file, large ones first; results {key, reused} in the order of the names."""
+    from tqdm import tqdm
 
-    order = sorted(range(len(names)), key=lambda n: -(plan.source / names[n]).stat().st_size)
-    workers = max(1, min(jobs, len(names)))
-    spread = [place for worker in range(workers) for place in order[worker::workers]]
-    files = Dataset.from_dict({"file": [names[place] for place in spread]})
-    done = files.map(
-        partial(ingest_file, plan=plan),
-        num_proc=workers if workers > 1 else None,
-        load_from_cache_file=False,
-        new_fingerprint=digest(str(plan.journal.resolve()).encode())[:16],
-        keep_in_memory=True,
-        desc="Reading and cleaning files",
-    )
-    found = {row["file"]: {"key": row["key"], "reused": row["reused"]} for row in done}
-    return [found[name] for name in names]
+    sizes = {name: (plan.source / name).stat().st_size for name in names}
+    groups = list(grouped(sorted(names, key=lambda name: -sizes[name]), sizes))
+    done: dict[str, dict[str, Any]] = {}
+    with tqdm(total=len(names), desc="Reading and cleaning files") as shown:
+        for group, found in zip(groups, engine.map(partial(ingest_files, plan=plan), groups), strict=True):
+            done |= dict(zip(group, found, strict=True))
+            shown.update(len(group))
+    return [done[name] for name in names]
+
+
+def grouped(names: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Names in groups of at most GROUP_BYTES and GROUP_FILES, a larger file alone: one piece of work each."""
+    group: list[str] = []
+    for name in names:
+        if group and (sum(map(sizes.__getitem__, group)) + sizes[name] > GROUP_BYTES or len(group) >= GROUP_FILES):
+            yield group
+            group = []
+        group.append(name)
+    if group:
+        yield group
 
 
 def join(plan: Plan, request: Request, keys: Sequence[str], rows: list[dict[str, Any]]) -> Joined:

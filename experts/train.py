@@ -188,7 +188,14 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
     return {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step}
 
 
-def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed: int, folder: Path) -> dict[str, Any]:
+def train_rows(
+    start: Checkpoint,
+    rows: Sequence[Row],
+    settings: Training,
+    seed: int,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> dict[str, Any]:
     """Next-token training on packed rows; the adapter (or the full model) is written to `folder`."""
     if not rows:
         raise UserError("There is nothing to train on: the training split is empty. Add rows or documents.")
@@ -210,7 +217,7 @@ def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed:
         train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
         data_collator=to_batch,
         processing_class=ready.tokenizer,
-        callbacks=[Log(folder / LOG), MarkComplete()],
+        callbacks=[Log(folder / LOG), MarkComplete(), *callbacks],
     )
     trainer.by_example = settings.by_example
     metrics = fit(trainer, folder)

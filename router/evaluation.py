@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.domain import GENERAL, Domain
+from domains.engine import Engine
 from domains.errors import unknown_name
 from domains.example import Example
 from experts.build import Build, built_domain, data_digest
@@ -22,7 +23,7 @@ from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, limited, preference_rows
-from judges.endpoint import Endpoint
+from judges.endpoints import AnyEndpoint
 from judges.failures import failures
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
@@ -67,7 +68,7 @@ UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "sett
 @dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm. `endpoints`:
-    models of others to compare with, by the name of their arm."""
+    models of others to compare with, by the name of their arm. `engine`: where local models answer."""
 
     build: Build
     report: Callable[[str], None]
@@ -76,7 +77,8 @@ class Evaluation:
     llm_judge: Judge | None = None
     llm_judge_name: str = ""
     judge_is_weak: bool = False
-    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    endpoints: Mapping[str, AnyEndpoint] = field(default_factory=dict)
+    engine: Engine = Engine()
 
     @property
     def arms(self) -> dict[str, str]:

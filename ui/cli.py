@@ -121,11 +121,13 @@ def add_making(verbs: Any) -> None:
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="where rows are added (the domain's folder)")
     made.add_argument("--limit", type=int, help="at most so many items of each kind")
-    made.add_argument("--endpoint", default="", metavar="URL", help="who writes, or 'local' (OPENAI_BASE_URL)")
+    about = "who writes, or 'local' (OPENAI_BASE_URL); of several the least loaded"
+    made.add_argument("--endpoint", default="", metavar="URL[,URL]", help=about)
     made.add_argument("--model", default="", help="its model (EXPERTSMITH_JUDGE_MODEL)")
     made.add_argument("--weak-endpoint", default="", metavar="URL", help="whose answers are rejected (--endpoint)")
     made.add_argument("--weak-model", default="", help="the weaker model there")
     made.add_argument("--endpoint-key-env", default="OPENAI_API_KEY", help="variable with the key (OPENAI_API_KEY)")
+    add_engine(made)
     made.add_argument("--rows", default="", metavar="FILE", help="perturbation: good answers (the preferences)")
     made.add_argument("--edits", default="", metavar="FILE", help='edits: rows {"prompt", "draft", "edited"}')
 
@@ -146,11 +148,18 @@ def add_domain(verbs: Any) -> None:
     )
     made.add_argument("--out", type=Path, default=Path(), help="where the folder NAME is made (here)")
     made.add_argument("--jobs", type=int, default=1, help="processes (1); the result is the same for any number")
+    add_engine(made)
     made.add_argument("--language", default="en", help="ISO 639-1 code to keep, or 'any' (en)")
     made.add_argument("--salt", default="", help="secret that decides the surrogates of personal data (NAME)")
     made.add_argument("--keep", type=Path, metavar="FILE", help="texts, one a line, that are not personal data")
     made.add_argument("--max-megabytes", type=float, default=100, help="larger files are not read (100)")
     made.add_argument("--chunk-characters", type=int, default=2000, help="largest section of a document (2000)")
+
+
+def add_engine(made: argparse.ArgumentParser) -> None:
+    """Where the work of a verb with many items is done."""
+    about = "local, or ray: this machine's or RAY_ADDRESS' cluster; the same result (local)"
+    made.add_argument("--engine", choices=["local", "ray"], default="local", help=about)
 
 
 def add_recipe(made: argparse.ArgumentParser) -> None:
@@ -176,10 +185,11 @@ def add_judging(verbs: Any) -> None:
     add_recipe(judge)
     judge.add_argument("--experts", default="", help="arms, comma-separated (all)")
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
+    add_engine(judge)
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
     judge.add_argument("--limit", type=int, help="at most this many rows of each kind")
     judge.add_argument(
-        "--endpoint", default="", metavar="URL", help="compare with models of this OpenAI-compatible API"
+        "--endpoint", default="", metavar="URL[,URL]", help="compare with models of this OpenAI-compatible API"
     )
     judge.add_argument("--model", default="", help="models of --endpoint, comma-separated; each is an arm")
     judge.add_argument(
@@ -213,12 +223,16 @@ def add_judging(verbs: Any) -> None:
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
-        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation or serving"
+        "name",
+        metavar="NAME",
+        help="preference, objectives, recommendation, references, residual, router, evaluation or serving",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
     )
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
+    bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of the pair (2e9)")
+    bench.add_argument("--python", metavar="PATH", help="residual: interpreter that has mergekit and residuals")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 
 
@@ -320,7 +334,8 @@ def add_using(verbs: Any) -> None:
 def add_serving(made: argparse.ArgumentParser) -> None:
     """Options of the service."""
     made.add_argument("--api-key-env", help="environment variable with the key, or several, that clients must send")
-    made.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server that generates (this process)")
+    about = "OpenAI-compatible servers that generate, the least loaded first (this process)"
+    made.add_argument("--backend", metavar="URL[,URL]", help=about)
     made.add_argument("--backend-key-env", help="environment variable with the back-end's key")
     made.add_argument("--request-seconds", type=float, default=120.0, help="longest time of an answer (120)")
     made.add_argument(

@@ -143,7 +143,7 @@ def evaluate(options: Options) -> int:
 
 def endpoint_arms(options: Options) -> dict[str, Any]:
     """The models of an endpoint that are compared too, by the name of their arm."""
-    from judges.endpoint import Endpoint
+    from judges.endpoints import endpoints_of
 
     models = names(options.model)
     if bool(models) != bool(options.endpoint):
@@ -153,7 +153,7 @@ def endpoint_arms(options: Options) -> dict[str, Any]:
     if not 0 <= options.failure_limit <= 1:
         raise UserError(f"--failure-limit is {options.failure_limit:g}; give a share from 0 to 1, like 0.02.")
     key = options.endpoint_key_env
-    return {f"endpoint:{model}": Endpoint(options.endpoint, model, key) for model in models}
+    return {f"endpoint:{model}": endpoints_of(options.endpoint, model, key) for model in models}
 
 
 def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
@@ -171,6 +171,7 @@ def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
 
 def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, Any]]:
     """Reports of domains, one after the other; returns where they are and what they say first."""
+    from domains.engine import Engine
     from experts.build import Build
     from router.evaluation import Evaluation, arm_names
     from router.evaluation import evaluate as run
@@ -187,7 +188,8 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
             arms, others = arm_names(names(options.experts)), endpoint_arms(options)
-            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others)
+            engine = Engine("ray", 0, uses_gpu=True) if options.engine == "ray" else Engine()
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
@@ -269,11 +271,13 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    given = {name: value for name in ("data", "recipe") if (value := getattr(options, name))}
+    options_of_some = ("data", "recipe", "num_bytes", "python")
+    given = {name: value for name in options_of_some if (value := getattr(options, name))}
     measure = find_bench(options.name).run
     for name in given:
         if name not in signature(measure).parameters:
-            raise UserError(f"The bench '{options.name}' takes no --{name}. Leave it out; 'expertsmith bench --help'.")
+            shown = name.removeprefix("num_")
+            raise UserError(f"The bench '{options.name}' takes no --{shown}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0

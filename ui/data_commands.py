@@ -107,7 +107,7 @@ def data(options: Options) -> int:
     from domains.domain import Domain
     from experts.builders._parts import Writers
     from experts.building import Job, load_builder, make_rows
-    from experts.writers import endpoint_of, identity, open_writers
+    from experts.writers import ThereAsk, endpoint_of, identity, open_writers
 
     kinds = names(options.kind)
     builders = [load_builder(kind) for kind in kinds]
@@ -117,8 +117,15 @@ def data(options: Options) -> int:
     weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
     made = []
     with ExitStack() as stack:
-        asks = any(builder.USES_MODEL for builder in builders)
-        writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
+        asks, on_ray = any(builder.USES_MODEL for builder in builders), options.engine == "ray"
+        if asks and on_ray:
+            key = options.endpoint_key_env
+            weak_url = options.weak_endpoint or options.endpoint
+            writers = Writers(
+                ThereAsk(options.endpoint, options.model, key), ThereAsk(weak_url, options.weak_model, key)
+            )
+        else:
+            writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
         for kind in kinds:
             job = Job(
                 kind,
@@ -127,6 +134,7 @@ def data(options: Options) -> int:
                 f"{identity(strong)} {identity(weak)}",
                 options.limit,
                 strong.concurrency if strong and weak else 1,
+                on_ray,
             )
             made.append(make_rows(job, writers, say))
     lines = [line for each in made for line in made_lines(each, folder)]
