@@ -25,11 +25,15 @@ class Said:
 
 def call_text(name: str, arguments: str) -> str:
     """A call of an earlier answer as the model wrote it; arguments that are no JSON stay as they are."""
+    return f"<tool_call>\n{as_written(name, arguments)}\n</tool_call>"
+
+
+def as_written(name: str, arguments: str) -> str:
+    """The JSON of a call; arguments that cannot be read (no JSON, nested too deeply) are a text in it."""
     try:
-        parsed: Any = json.loads(arguments)
-    except ValueError:
-        parsed = arguments
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': parsed}, ensure_ascii=False)}\n</tool_call>"
+        return json.dumps({"name": name, "arguments": json.loads(arguments)}, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
 
 
 def response_text(content: str) -> str:
@@ -52,7 +56,7 @@ def call_of(text: str) -> dict[str, Any] | None:
     """One call in the form of the protocol."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         return None
