@@ -44,12 +44,13 @@ def test_calibrate_says_it_in_words(capsys):
         (("safety",), "--domain mortgage"),
         (("empathy", "--pairwise"), "--pairwise is for llm_judge"),
         (("empathy", "--labels", "nowhere.jsonl"), "does not exist"),
-        (("empathy", "--labels", "/dev/null"), "has no labels"),
+        (("empathy", "--labels", "empty.jsonl"), "has no labels"),
         (("safety", "--domain", "mortage"), "mortgage"),
     ],
 )
 def test_what_a_user_can_fix_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.jsonl").touch()
     code, out, err = run(capsys, "calibrate", *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert words in err
