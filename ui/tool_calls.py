@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,31 @@ def read_calls(text: str) -> Said:
             calls.append(call)
             text = text.replace(match.group(0), "")
     return Said(text.strip() or None if calls else text, tuple(calls))
+
+
+def read_whole_call(text: str) -> Said:
+    """The call that an answer had to be; one that was cut off stays text."""
+    call = call_of(text)
+    return Said(None, (call,)) if call else Said(text, ())
+
+
+def call_schema(functions: Sequence[Mapping[str, Any]]) -> str:
+    """The JSON schema of a call of one of the functions; definitions that their parameters refer to go to its top."""
+    kinds, definitions = [], {}
+    for function in functions:
+        parameters = function.get("parameters") or {"type": "object"}
+        if isinstance(parameters, Mapping):
+            definitions |= dict(parameters.get("$defs") or {})
+            parameters = {key: value for key, value in parameters.items() if key != "$defs"}
+        kinds.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": function["name"]}, "arguments": parameters},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    return json.dumps({"anyOf": kinds} | ({"$defs": definitions} if definitions else {}))
 
 
 def call_of(text: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ui.tool_calls import call_text, read_calls
+from ui.tool_calls import call_schema, call_text, read_calls, read_whole_call
 
 
 def test_a_call_comes_back_as_it_was():
@@ -36,3 +36,20 @@ def test_what_is_no_call_stays_text(inside: str):
 def test_the_arguments_of_a_call_are_json():
     (call,) = read_calls('<tool_call>\n{"name": "f", "arguments": {"a": "é"}}\n</tool_call>').tool_calls
     assert json.loads(call["function"]["arguments"]) == {"a": "é"}
+
+
+def test_a_whole_answer_is_a_call_or_stays_text():
+    (call,) = read_whole_call('{"name": "f", "arguments": {"a": 1}}').tool_calls
+    assert call["function"]["name"] == "f"
+    cut = read_whole_call('{"name": "f", "argum')
+    assert (cut.content, cut.tool_calls) == ('{"name": "f", "argum', ())
+
+
+def test_definitions_of_parameters_stay_in_reach():
+    """`#/$defs/x` means the top of the schema, so what it names is moved there."""
+    parameters = {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"type": "integer"}}}
+    found = json.loads(call_schema([{"name": "f", "parameters": parameters}, {"name": "g"}]))
+    assert found["$defs"] == {"x": {"type": "integer"}}
+    first, second = (kind["properties"] for kind in found["anyOf"])
+    assert first["arguments"] == {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}}
+    assert second == {"name": {"const": "g"}, "arguments": {"type": "object"}}
