@@ -101,7 +101,8 @@ class Engine:
             messages, declared = [Message("system", f"{TOOLS_TEXT}{tools}"), *messages], None
         ids = prompt_ids(self.tokenizer, messages, declared)
         if len(ids) > MAX_CONTEXT:
-            raise UserError(f"The conversation has {len(ids)} tokens; at most {MAX_CONTEXT} fit. Start a new one.")
+            message = f"The conversation has {len(ids)} tokens; at most {MAX_CONTEXT} fit. Start a new one."
+            raise UserError(message, "messages")
         return ids
 
     def has_head(self, expert: str) -> bool:
@@ -113,7 +114,8 @@ class Engine:
         if not self.has_head(expert):
             raise UserError(
                 f"Expert '{expert}' has no preference head to choose with. Leave best_of out, or build it with "
-                "align.objective=dph."
+                "align.objective=dph.",
+                "best_of",
             )
         head = load_head(self.experts[expert].folder)
         with self.using(expert) as model:

@@ -41,6 +41,13 @@ def verb(verbs: Any, name: str, handler: Handler, about: str, example: str) -> a
     return made
 
 
+def count(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no count. Give a whole number from 0.")
+    return int(text)
+
+
 def add_building(verbs: Any) -> None:
     """Verbs that make things."""
     verb(
@@ -187,7 +194,7 @@ def add_judging(verbs: Any) -> None:
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
     add_engine(judge)
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
-    judge.add_argument("--limit", type=int, help="at most this many rows of each kind")
+    judge.add_argument("--limit", type=count, help="at most this many rows of each kind")
     judge.add_argument(
         "--endpoint", default="", metavar="URL[,URL]", help="compare with models of this OpenAI-compatible API"
     )
@@ -280,7 +287,7 @@ def add_judge_checks(verbs: Any) -> None:
     check.add_argument("--labels", type=Path, metavar="FILE.jsonl", help="choices of 'expertsmith label' (the probes)")
     check.add_argument("--pairwise", action="store_true", help="llm_judge: compare pairs, in both orders")
     check.add_argument("--domain", help="for judges with domain rules or documents (safety, grounding)")
-    check.add_argument("--limit", type=int, default=0, help="at most so many probes, a fixed choice (all)")
+    check.add_argument("--limit", type=count, default=0, help="at most so many probes, a fixed choice (all)")
     label = verb(
         verbs,
         "label",

@@ -19,7 +19,7 @@ from router.assistant import BackendFailed, Busy, Closing, TimedOut
 
 Body = dict[str, Any]
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-ARMS = {"str", "tuple", "list", "none"}  # of a union in pydantic's location; not part of a field's name
+ARMS = {"str", "tuple", "list", "none", "NamedChoice"}  # of a union in pydantic's location; not part of a field's name
 BUILT_IN = frozenset(get_args(ErrorType))  # other error types of ours are named after the field that is wrong
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def later(status: int, message: str, code: str, seconds: float) -> RequestError:
 
 
 REFUSALS: dict[type[Exception], Callable[[Any], RequestError]] = {
-    UserError: lambda error: RequestError(400, str(error), "user_error"),
+    UserError: lambda error: RequestError(400, str(error), "user_error", error.field),
     Busy: lambda error: later(429, f"{error} Try again in a moment.", "busy", error.retry_after_seconds),
     Closing: lambda error: later(503, str(error), "shutting_down", 5),
     TimedOut: lambda error: RequestError(504, f"{error} Ask for fewer tokens, or try again later.", "timeout"),

@@ -7,7 +7,7 @@ and bad is refused by name. `best_of` is an extension: the answers that the expe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from domains.example import Message
 from router.assistant import Sampling
 from ui.openai_errors import bad_field
-from ui.tool_calls import call_text, response_text
+from ui.tool_calls import Said, call_schema, call_text, read_calls, read_whole_call, response_text
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
@@ -153,6 +153,19 @@ class Tool(Bounded):
     function: DeclaredFunction
 
 
+class ChosenFunction(Bounded):
+    """The name of a declared function."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class NamedChoice(Bounded):
+    """The function that has to be called."""
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
 class ChatRequest(Bounded):
     """The body of POST /v1/chat/completions; every optional field may also be null."""
 
@@ -172,7 +185,7 @@ class ChatRequest(Bounded):
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)] | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
 
     @model_validator(mode="after")
     def check_together(self) -> Self:
@@ -184,7 +197,17 @@ class ChatRequest(Bounded):
             raise PydanticCustomError("tools", f"are longer than {MAX_SCHEMA_CHARACTERS:,} characters")
         if self.best_of is not None:
             self.check_best_of(self.best_of)
+        if self.must_call:
+            self.check_tool_choice()
         return self
+
+    def check_tool_choice(self) -> None:
+        """What a call that has to be made needs."""
+        if not self.callable_tools:
+            named = isinstance(self.tool_choice, NamedChoice) and self.tools
+            raise PydanticCustomError("tool_choice", "names no function of tools" if named else "needs tools")
+        if self.response_format is not None and self.response_format.as_schema:
+            raise PydanticCustomError("tool_choice", "asks for a call, response_format for something else; drop one")
 
     def check_best_of(self, best_of: int) -> None:
         """What choosing among several answers needs."""
@@ -216,6 +239,32 @@ class ChatRequest(Bounded):
         return (self.best_of or 1) > 1
 
     @property
+    def must_call(self) -> bool:
+        """Whether the answer has to be a call."""
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedChoice)
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """The tools that may be called."""
+        if not isinstance(self.tool_choice, NamedChoice):
+            return self.tools or ()
+        return tuple(tool for tool in self.tools or () if tool.function.name == self.tool_choice.function.name)
+
+    @property
+    def read_calls(self) -> Callable[[str], Said] | None:
+        """How calls are read from an answer; None where none may be made."""
+        if self.declared_tools is None:
+            return None
+        return read_whole_call if self.must_call else read_calls
+
+    @property
+    def answer_schema(self) -> str | None:
+        """The JSON schema that the answer has to fit."""
+        if self.must_call:
+            return call_schema([tool.function.model_dump() for tool in self.callable_tools])
+        return self.response_format.as_schema if self.response_format else None
+
+    @property
     def declared_tools(self) -> str | None:
         """The tools as JSON text, None where none may be called."""
         if not self.tools or self.tool_choice == "none":
@@ -235,7 +284,7 @@ class ChatRequest(Bounded):
             stop=self.stop or (),
             num_answers=max(self.n or 1, self.best_of or 1),
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
-            json_schema=self.response_format.as_schema if self.response_format else None,
+            json_schema=self.answer_schema,
             tools=self.declared_tools,
         )
 
@@ -251,7 +300,7 @@ class RouteRequest(Bounded):
     def check_together(self) -> Self:
         """Exactly one of them, with something to read in it."""
         if sum(value is not None for value in (self.text, self.texts, self.messages)) != 1:
-            raise PydanticCustomError("text", "or texts or messages must be given, and only one of them")
+            raise PydanticCustomError("text", "must be given, or texts or messages, and only one of the three")
         if self.text is not None and not self.text.strip():
             raise PydanticCustomError("text", "is blank; write the request to route")
         if self.texts is not None:

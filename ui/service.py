@@ -164,7 +164,7 @@ class Service:
     async def whole(self, asked: ChatRequest, reply: Reply, started: float) -> Response:
         """The answers in one body."""
         pieces = await self.gathered(reply, started)
-        body = completion_body(self.head(asked, reply.route), collected(pieces), bool(asked.declared_tools))
+        body = completion_body(self.head(asked, reply.route), collected(pieces), asked.read_calls)
         return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(reply.route))
 
     async def best(self, asked: ChatRequest, client: str, started: float) -> Response:
@@ -179,7 +179,7 @@ class Service:
         order = sorted(range(len(answers)), key=lambda i: -rewards[i])[: asked.n or 1]
         head = self.head(asked, route)
         head["expertsmith"]["rewards"] = [rewards[i] for i in order]
-        body = completion_body(head, [answers[i] for i in order], bool(asked.declared_tools))
+        body = completion_body(head, [answers[i] for i in order], asked.read_calls)
         return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(route))
 
     async def gathered(self, reply: Reply, started: float) -> list[Piece]:
@@ -265,7 +265,7 @@ def closing_chunks(head: Body, asked: ChatRequest, seen: Sequence[Piece], last: 
     if not asked.declared_tools:
         return [chunk_body(head, {}, last)]
     (answer,) = collected([piece for piece in seen if piece.choice == last.choice])
-    message = completion_body({}, [answer], True)["choices"][0]
+    message = completion_body({}, [answer], asked.read_calls)["choices"][0]
     calls = [call | {"index": i} for i, call in enumerate(message["message"].get("tool_calls", []))]
     delta = {"content": message["message"]["content"]} | ({"tool_calls": calls} if calls else {})
     closing = replace(last, finish_reason=message["finish_reason"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,15 @@ class Said:
 
 def call_text(name: str, arguments: str) -> str:
     """A call of an earlier answer as the model wrote it; arguments that are no JSON stay as they are."""
+    return f"<tool_call>\n{as_written(name, arguments)}\n</tool_call>"
+
+
+def as_written(name: str, arguments: str) -> str:
+    """The JSON of a call; arguments that cannot be read (no JSON, nested too deeply) are a text in it."""
     try:
-        parsed: Any = json.loads(arguments)
-    except ValueError:
-        parsed = arguments
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': parsed}, ensure_ascii=False)}\n</tool_call>"
+        return json.dumps({"name": name, "arguments": json.loads(arguments)}, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
 
 
 def response_text(content: str) -> str:
@@ -48,11 +53,36 @@ def read_calls(text: str) -> Said:
     return Said(text.strip() or None if calls else text, tuple(calls))
 
 
+def read_whole_call(text: str) -> Said:
+    """The call that an answer had to be; one that was cut off stays text."""
+    call = call_of(text)
+    return Said(None, (call,)) if call else Said(text, ())
+
+
+def call_schema(functions: Sequence[Mapping[str, Any]]) -> str:
+    """The JSON schema of a call of one of the functions; definitions that their parameters refer to go to its top."""
+    kinds, definitions = [], {}
+    for function in functions:
+        parameters = function.get("parameters") or {"type": "object"}
+        if isinstance(parameters, Mapping):
+            definitions |= dict(parameters.get("$defs") or {})
+            parameters = {key: value for key, value in parameters.items() if key != "$defs"}
+        kinds.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": function["name"]}, "arguments": parameters},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    return json.dumps({"anyOf": kinds} | ({"$defs": definitions} if definitions else {}))
+
+
 def call_of(text: str) -> dict[str, Any] | None:
     """One call in the form of the protocol."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("name"), str):
         return None

@@ -258,6 +258,19 @@ def test_a_schema_and_tools_reach_the_assistant(service: Running) -> None:
     assert (json.loads(sampling.json_schema), sampling.tools) == ({"type": "object"}, None)
 
 
+@pytest.mark.parametrize(("choice", "names"), [("required", ["rate", "fee"]), ("fee", ["fee"])])
+def test_a_call_that_has_to_be_made_is_a_schema(service: Running, choice: str, names: list[str]) -> None:
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("rate", "fee")
+    ]
+    given = choice if choice == "required" else {"type": "function", "function": {"name": choice}}
+    assert service.chat(tools=tools, tool_choice=given).status_code == 200
+    sampling = service.assistant.asked[-1][2]
+    assert json.loads(sampling.tools) == tools
+    kinds = json.loads(sampling.json_schema)["anyOf"]
+    assert [kind["properties"]["name"]["const"] for kind in kinds] == names
+
+
 CALL = '<tool_call>{"name": "rate", "arguments": {"years": 30}}</tool_call>'
 
 
@@ -376,6 +389,28 @@ def test_large_body_is_refused_and_the_largest_is_read(service: Running) -> None
     for too_large in (largest + b" ", iter([largest, b" "])):
         response = httpx.post(f"{service.url}/v1/chat/completions", content=too_large, timeout=20)
         assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
+def test_a_body_that_is_announced_too_large_is_not_waited_for(service: Running) -> None:
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n")
+        assert b" 413 " in client.recv(4096)
+
+
+def test_a_client_that_leaves_within_its_body_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("ERROR"), running(ScriptedAssistant()) as up:
+        port = int(up.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        wait_for(lambda: 'status="499"' in httpx.get(f"{up.url}/metrics", timeout=20).text)
+    assert caplog.text == ""
+
+
+def test_an_error_from_below_names_its_field() -> None:
+    with running(ScriptedAssistant(busy=UserError("Too long. Start a new one.", "messages"))) as up:
+        error = up.chat().json()["error"]
+    assert (error["code"], error["param"]) == ("user_error", "messages")
 
 
 @pytest.mark.parametrize("stream", [False, True])
