@@ -18,7 +18,8 @@ import numpy as np
 from filelock import FileLock
 
 from domains.atomic import write_text_atomically
-from domains.example import Preference
+from domains.errors import UserError
+from domains.example import Preference, last_user_turn
 from domains.votes import append_line
 from experts.improvement.learner import Answer, Codec, Lesson, lesson_as_dict, lesson_key, lesson_of
 from judges.samples import repaired
@@ -40,13 +41,14 @@ class Stamp:
 @dataclass
 class Replay(Generic[Answer]):
     """The lessons of a file, oldest first. `capacity` bounds all of them, `per_request` those of one request, so that
-    nobody fills the buffer with one question."""
+    nobody fills the buffer with one question. A lesson on a request of `held_out` (its last user turn) is an error."""
 
     path: Path
     codec: Codec[Answer]
     capacity: int = 512
     per_request: int = 4
     alpha: float = 0.6
+    held_out: frozenset[str] = frozenset()
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
@@ -77,6 +79,7 @@ class Replay(Generic[Answer]):
         count = 0
         with self.lock():
             for lesson in lessons:
+                self.refuse_held_out(lesson)
                 key = lesson_key(lesson, self.codec)
                 if key in self.seen:
                     continue
@@ -87,6 +90,11 @@ class Replay(Generic[Answer]):
                 self.write({"key": key, EVICTED: True})
             self.compact()
         return count
+
+    def refuse_held_out(self, lesson: Lesson[Answer]) -> None:
+        """Nothing is trained on what measures it, wherever the lesson comes from."""
+        if last_user_turn(lesson.task.request) in self.held_out:
+            raise UserError(f"The prompt {lesson.task.id} is held out; it must not be trained on. Take it out.")
 
     def write(self, row: dict[str, Any]) -> None:
         """One line, in the file and in memory."""
