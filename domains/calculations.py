@@ -1,9 +1,9 @@
 """Mortgage calculations as data: a request, the numbers that it gives, and the formula that they go into.
 
 The expected value is never stored: it is computed from `given` by the formula of the row's `kind`. Payments and
-balances are those of a level-payment loan, M = P i / (1 - (1 + i)^-n) with the monthly rate i (Regulation Z, appendix J;
-Fannie Mae Selling Guide B3-6 for the ratios). Money in dollars, rates and shares in percent, times in months unless the
-name says otherwise.
+balances are those of a level-payment loan, M = P i / (1 - (1 + i)^-n) with the monthly rate i (Regulation Z, appendix
+J; Fannie Mae Selling Guide B3-6 for the ratios). Money in dollars, rates and shares in percent, times in months unless
+the name says otherwise.
 """
 
 from __future__ import annotations
