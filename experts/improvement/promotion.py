@@ -1,5 +1,5 @@
-"""Whether a new version may take the place of the old one. What the paper lacks: the decision is made on prompts that the
-loop never saw, by judges that are not its verifier, and by general-instruction and safety probes.
+"""Whether a new version may take the place of the old one. What the paper lacks: the decision is made on prompts that
+the loop never saw, by judges that are not its verifier, and by general-instruction and safety probes.
 
 The test is paired by prompt with Holm's correction over all measures (`judges/comparisons.py`).
 """
@@ -91,7 +91,17 @@ def check(found: Comparison, is_probe: bool, limits: Limits) -> Check:
     allowed = limits.probe_margin if is_probe else limits.margin
     holds = gain is not None and gain >= -allowed - 1e-12 and found.verdict != "worse"
     return Check(
-        found.metric, is_probe, found.value_b, found.value_a, gain, low, high, found.p_holm, found.n, found.verdict, holds
+        found.metric,
+        is_probe,
+        found.value_b,
+        found.value_a,
+        gain,
+        low,
+        high,
+        found.p_holm,
+        found.n,
+        found.verdict,
+        holds,
     )
 
 

@@ -1,8 +1,8 @@
 """The replay buffer: verified failure-to-success lessons on disk, between a thread's trace and the weights.
 
-One append-only file: a kill loses no lesson that was added, and a last line that it cut short is taken off when the file
-is opened again. Bounded (the least important go first), deduplicated, drawn in proportion to priority ** alpha (Schaul
-et al. 2016, arXiv 1511.05952, proportional variant).
+One append-only file: a kill loses no lesson that was added, and a last line that it cut short is taken off when the
+file is opened again. Bounded (the least important go first), deduplicated, drawn in proportion to priority ** alpha
+(Schaul et al. 2016, arXiv 1511.05952, proportional variant).
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from judges.probes import probes_for
 from judges.scorers import safety
 from judges.scoring import load_judges
 from judges.verdict import Answered
-from judges.verifier import Task
+from judges.verifier import Task, Verifier
 
 FOLDER, RESULT = "improve", "result.json"
 PROBES = ("instruction_following", "stops_cleanly", "safety")
@@ -51,13 +51,14 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Improvement:
-    """One run of the loop on an expert of a home folder."""
+    """One run of the loop on an expert of a home folder; `verifier` takes the place of those of the settings."""
 
     home: Path
     name: str
     settings: Improve
     seed: int
     tell: Tell
+    verifier: Verifier[str] | None = None
 
     @cached_property
     def expert(self) -> Expert:
@@ -172,7 +173,6 @@ def improve(run: Improvement) -> dict[str, Any]:
 def practise(run: Improvement) -> Any:
     """The loop, from where an earlier run of it stopped; returns the learner with what it has learnt."""
     settings, work = run.settings, run.run_folder / "work"
-    verifiers = setting.load_verifiers(settings.verifiers, run.domain)
     learner = setting.learner_of(settings, run.start, run.bench, work)
     run.tell(f"{run.name}, version {run.version.number}: {len(run.tasks)} prompts, {len(run.examples)} held out.")
     added = run.replay.add(vote_lessons(run.votes.rows), Stamp(VOTE, run.version.number))
@@ -182,7 +182,8 @@ def practise(run: Improvement) -> Any:
     if settings.mode == "async":
         trained = setting.learner_of(settings, run.start, run.bench, work / "background")
         bursts = Background(trained, run.record, run.tell)
-    verifier, pace = setting.joined_verifier(verifiers), setting.pace_of(settings, run.seed)
+    verifier = run.verifier or setting.joined_verifier(setting.load_verifiers(settings.verifiers, run.domain))
+    pace = setting.pace_of(settings, run.seed)
     loop = Loop(learner, verifier, run.replay, run.record, bursts, setting.rules_of(settings), pace, run.tell)
     loop.run(run.tasks)
     return learner

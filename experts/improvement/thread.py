@@ -47,8 +47,8 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Rules:
-    """How a thread goes: at most so many attempts, when one is accepted, and by how much (mean score) an earlier attempt
-    must be worse to be a rejected sample."""
+    """How a thread goes: at most so many attempts, when one is accepted, and by how much (mean score) an earlier
+    attempt must be worse to be a rejected sample."""
 
     max_attempts: int = 5
     acceptance: Acceptance = Acceptance()

@@ -40,9 +40,9 @@ REVISE = "That answer is not good enough:\n{advice}\nWrite the whole answer agai
 
 @dataclass(frozen=True)
 class Manner:
-    """How answers are written: at most `max_new_tokens`, `batch_size` at a time. The first attempt is greedy, a retry is
-    drawn at `temperature`. A revision sees as much of its trace as fits into `context_tokens`, the latest first; without
-    `feedback` it sees nothing of it."""
+    """How answers are written: at most `max_new_tokens`, `batch_size` at a time. The first attempt is greedy, a retry
+    is drawn at `temperature`. It sees as much of its trace as fits into `context_tokens`, the latest first; without
+    `feedback` nothing of it."""
 
     max_new_tokens: int = 96
     batch_size: int = 32

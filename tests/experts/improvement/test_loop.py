@@ -23,9 +23,10 @@ from tests.fakes_improvement import NUMBER, Counter, Reaches, loop_in, task
 ROOT = Path(__file__).parents[3]
 
 
-def threads(wanted, rules=Rules(), learner=None, verifier=None):
+def threads(wanted, rules=None, learner=None, verifier=None):
     found = []
-    run_threads(learner or Counter(), verifier or Reaches(), [task(n) for n in wanted], rules, 0, found.append)
+    tasks = [task(n) for n in wanted]
+    run_threads(learner or Counter(), verifier or Reaches(), tasks, rules or Rules(), 0, found.append)
     return {thread.task.facts["wanted"]: thread for thread in found}
 
 
