@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import JsonValue
 
+from domains.domain import Domain
 from domains.example import Message, last_user_turn
+from domains.plugins import load_plugin
 
 Answer_contra = TypeVar("Answer_contra", contravariant=True)
 
@@ -67,3 +69,14 @@ class Verifier(Protocol[Answer_contra]):
     def judge(self, task: Task, conditions: Sequence[Condition], answer: Answer_contra) -> Critique | None:
         """The critique of one answer; None when it could not be judged."""
         ...
+
+
+def load_verifier(name: str, domain: Domain | None) -> Verifier[Any]:
+    """A verifier by name with the settings of a domain; "safety+reading_level" is a panel of the two."""
+    found: list[Verifier[Any]] = [
+        load_plugin("judges.verifiers", part, "verifier").Verifier.for_domain(domain) for part in name.split("+")
+    ]
+    if len(found) == 1:
+        return found[0]
+    panel: Verifier[Any] = load_plugin("judges.verifiers", "panel", "verifier").Verifier(tuple(found))
+    return panel

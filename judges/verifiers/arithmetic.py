@@ -22,8 +22,11 @@ from judges.verifiers._equations import equations
 from judges.verifiers._findings import Finding, critique, passed
 
 MARK = re.compile(r"^\W*(?:the |my |final )*(?:answer|result)\b[^\w\n$.-]*(.+)$", re.IGNORECASE | re.MULTILINE)
+SAYS = re.compile(r"[=≈]|\b(?:is|are|be|comes? to|equals?|makes?)\b", re.IGNORECASE)
 AMOUNT = re.compile(
-    r"(?P<money>\$\s?)?(?P<number>-?\d[\d,]*(?:\.\d+)?)\s?(?P<unit>%|percent\b|dollars?\b|months?\b)?", re.IGNORECASE
+    r"(?P<sign>(?<![\w)])-)?(?P<money>\$\s?)?(?P<number>\d[\d,]*(?:\.\d+)?)"
+    r"(?:\s?(?P<unit>%|percent\b|dollars?\b|months?\b))?",
+    re.IGNORECASE,
 )
 UNITS: dict[str, Unit] = {"%": "percent", "percent": "percent", "dollar": "dollars", "month": "months"}
 FINEST = 1e-4
@@ -119,15 +122,15 @@ def told(item: tuple[str, Any]) -> str:
 def committed(answer: str, unit: Unit) -> list[Amount]:
     """The amounts that an answer gives as its result: those in the unit where there are some."""
     marked = [found.group(1) for found in MARK.finditer(answer) if AMOUNT.search(found.group(1))]
-    with_numbers = [sentence for sentence in sentences(answer) if AMOUNT.search(sentence)]
-    lines = marked or with_numbers[-1:]
-    found = [amount for line in lines for amount in amounts(after_equals(line))]
+    with_numbers = [conclusion(sentence) for sentence in sentences(answer) if AMOUNT.search(sentence)]
+    lines = [re.split(r"[=≈]", line)[-1] for line in marked] or with_numbers[-1:]
+    found = [amount for line in lines for amount in amounts(line)]
     return [amount for amount in found if amount.unit == unit] or [amount for amount in found if not amount.unit]
 
 
-def after_equals(line: str) -> str:
-    """What stands behind the last equals sign of a line: in "120 / 2 = 60" the result is 60."""
-    return re.split(r"[=≈]", line)[-1]
+def conclusion(sentence: str) -> str:
+    """What is said of the last thing that gets a number: in "after payments of $600 the balance is $98,772", $98,772."""
+    return [piece for piece in SAYS.split(sentence) if AMOUNT.search(piece)][-1]
 
 
 def amounts(text: str) -> list[Amount]:
@@ -144,7 +147,7 @@ def amount(match: re.Match[str]) -> Amount:
     """One number as written."""
     digits = match["number"].replace(",", "")
     unit = "dollars" if match["money"] else UNITS.get((match["unit"] or "").lower().rstrip("s"), "")
-    return Amount(float(digits), unit, 10.0 ** -len(digits.partition(".")[2]))
+    return Amount(float(digits) * (-1 if match["sign"] else 1), unit, 10.0 ** -len(digits.partition(".")[2]))
 
 
 def is_right(stated: Amount, problem: Problem) -> bool:

@@ -23,8 +23,8 @@ CLOSING = "\"'”’)]*_ "
 
 @dataclass(frozen=True)
 class Verifier:
-    """Grades from `min_grade` to `max_grade` and `min_words` to `max_words` words score 1; the score falls to 0 at 6
-    grades, or 60 words, outside."""
+    """Grades from `min_grade` to `max_grade` and `min_words` to `max_words` words score 1. The score falls to 0 at 6
+    grades outside, at no words, and at 60 words too many."""
 
     max_grade: float = 8.0
     min_grade: float = 1.0
@@ -53,13 +53,16 @@ class Verifier:
         told = [sentence.casefold() for sentence in sentences(answer)]
         findings = {
             "grade": self.grade(grade),
-            "length": Finding(
-                graded(count, self.min_words, self.max_words, LENGTH_FALL) if count else 0.0, f"It has {count}."
-            ),
+            "length": self.length(count),
             "ends": passed(bool(count) and answer.rstrip(CLOSING + "\n").endswith(ENDS), "Finish the last sentence."),
             "says_it_once": Finding(len(set(told)) / len(told) if told else 0.0, "Leave out what was said before."),
         }
         return critique(conditions, findings)
+
+    def length(self, count: int) -> Finding:
+        """The number of words: in proportion below, less and less above."""
+        score = min(1.0, count / self.min_words, graded(count, 0, self.max_words, LENGTH_FALL))
+        return Finding(score, f"It has {count}.")
 
     def grade(self, grade: float | None) -> Finding:
         """The reading grade of an answer (None: no words)."""
