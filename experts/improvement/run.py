@@ -43,6 +43,7 @@ from judges.scorers import safety
 from judges.scoring import load_judges
 from judges.verdict import Answered
 from judges.verifier import Task, Verifier
+from judges.verifier_calibration import VerifierCalibration, calibrate_by_name, require_trusted
 
 FOLDER, RESULT = "improve", "result.json"
 PROBES = ("instruction_following", "stops_cleanly", "safety")
@@ -99,15 +100,13 @@ class Improvement:
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """What is practised."""
-        found = practice(self.domain, self.name, self.settings.tasks, (Domain.load(HOUSE),))
-        if found.num_near_held_out:
-            self.tell(f"{found.num_near_held_out} prompts are left out: they are too near to held-out ones.")
-        return found.tasks[: self.settings.max_tasks or None]
+        found = practice(self.domain, self.settings.tasks, (Domain.load(HOUSE),))
+        return found[: self.settings.max_tasks or None]
 
     @cached_property
     def examples(self) -> list[Example]:
         """The held-out prompts of the decision, which are of the dev split: nothing is decided on test rows."""
-        return held_out(self.domain, self.name, self.settings.tasks, "dev", self.settings.held_out_limit)
+        return held_out(self.domain, self.settings.tasks, "dev", self.settings.held_out_limit)
 
     @cached_property
     def votes(self) -> VoteRows:
@@ -137,6 +136,10 @@ class Improvement:
         """What the run has done."""
         return Record(self.run_folder, TEXT)
 
+    def record_at(self, folder: Path) -> Record[str]:
+        """What a finished run did; after a promotion a new one would have another folder."""
+        return Record(folder, TEXT)
+
     @cached_property
     def replay(self) -> Replay[str]:
         """The lessons of all runs; none of a held-out request."""
@@ -154,6 +157,7 @@ class Improvement:
 def improve(run: Improvement) -> dict[str, Any]:
     """The whole run; returns what it came to. One that was finished before is only read."""
     refuse_same(run.settings.verifiers, run.settings.judges)
+    calibrations = gated(run)
     path = run.run_folder / RESULT
     if path.exists():
         run.tell("This run was finished before. Another --seed, or other settings, make a new one.")
@@ -165,9 +169,19 @@ def improve(run: Improvement) -> dict[str, Any]:
         decision = Decision(False, "No lesson was found, so nothing was learnt. The version stays.", decision.checks)
     made = register(run, learner.checkpoint, decision) if learner.version else None
     run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
-    result = summary(run, decision, made)
+    result = summary(run, decision, made) | {"verifiers": [found.as_dict() for found in calibrations]}
     write_text_atomically(path, json.dumps(result, indent=2, ensure_ascii=False))
     return result
+
+
+def gated(run: Improvement) -> tuple[VerifierCalibration, ...]:
+    """The verifiers on their planted answers, under this run's rule of acceptance; one that fails may not teach."""
+    if run.verifier is not None:
+        return ()
+    rules = setting.rules_of(run.settings)
+    found = calibrate_by_name(run.settings.verifiers, run.domain, rules.acceptance.accepts)
+    require_trusted(found)
+    return found
 
 
 def practise(run: Improvement) -> Any:
@@ -182,7 +196,7 @@ def practise(run: Improvement) -> Any:
     if settings.mode == "async":
         trained = setting.learner_of(settings, run.start, run.bench, work / "background")
         bursts = Background(trained, run.record, run.tell)
-    verifier = run.verifier or setting.joined_verifier(setting.load_verifiers(settings.verifiers, run.domain))
+    verifier = run.verifier or setting.verifier_of(settings, run.domain)
     pace = setting.pace_of(settings, run.seed)
     loop = Loop(learner, verifier, run.replay, run.record, bursts, setting.rules_of(settings), pace, run.tell)
     loop.run(run.tasks)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from domains.domain import Domain
-from domains.plugins import load_plugin
 from experts.checkpoint import Checkpoint
 from experts.improvement.learners.federated import FederatedLearner
 from experts.improvement.learners.text import Manner, Study, TextLearner
@@ -16,21 +14,12 @@ from experts.improvement.promotion import Limits
 from experts.improvement.thread import Acceptance, Rules
 from experts.measure import Bench
 from experts.recipe import Evaluation, Improve, Training
-from judges.verifier import Verifier
-from judges.verifiers import panel
-
-PACKAGE = "judges.verifiers"
+from judges.verifier import Verifier, load_verifier
 
 
-def load_verifiers(names: Sequence[str], domain: Domain | None) -> list[Any]:
-    """Verifiers by name, with a domain's rules."""
-    return [load_plugin(PACKAGE, name, "verifier").Verifier.for_domain(domain) for name in names]
-
-
-def joined_verifier(found: Sequence[Any]) -> Verifier[Any]:
-    """One verifier as it is, several as a panel."""
-    joined: Verifier[Any] = found[0] if len(found) == 1 else panel.Verifier(tuple(found))
-    return joined
+def verifier_of(settings: Improve, domain: Domain | None) -> Verifier[Any]:
+    """The verifier with a domain's rules; several are a panel."""
+    return load_verifier("+".join(settings.verifiers), domain)
 
 
 def rules_of(settings: Improve) -> Rules:

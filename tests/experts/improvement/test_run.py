@@ -38,7 +38,7 @@ class Digest:
 
 def settings(**changes):
     values = {
-        "tasks": ("preferences",), "threshold": 0.6, "prompts": 6, "steps": 2, "rank": 2, "max_new_tokens": 8,
+        "threshold": 0.6, "prompts": 6, "steps": 2, "rank": 2, "max_new_tokens": 8,
         "learning_rate": 1e-2, "row_tokens": 128, "context_tokens": 256,
     }  # fmt: skip
     return Improve(**(values | changes))
