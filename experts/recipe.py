@@ -122,7 +122,7 @@ class Improve(Section):
     K = `steps` a burst with `batch_rows` lessons each. `async` answers go on with weights that are at most
     `max_staleness` steps old while training runs. `workers` learn apart and are averaged."""
 
-    verifiers: tuple[str, ...] = Field(("safety", "reading_level"), min_length=1)
+    verifiers: tuple[str, ...] = Field((), description="none: reading_level, and safety where the domain has probes")
     judges: tuple[str, ...] = Field(("plain_safe",), min_length=1)
     tasks: tuple[str, ...] = Field(("conversation",), min_length=1)
     max_tasks: int = Field(0, ge=0, description="answer so many prompts; 0 = all")

@@ -37,14 +37,14 @@ class Chosen:
 def best_of(
     learner: TextLearner, verifier: Verifier[str], tasks: Sequence[Task], num_answers: int, seed: int
 ) -> Chosen:
-    """Of one greedy answer and `num_answers - 1` drawn ones, the one with the highest mean score; ties by order, and
-    an answer that cannot be judged comes last."""
+    """Of one greedy answer and `num_answers - 1` drawn ones, the one whose worst condition is best, then the one with
+    the highest mean; ties by order. An answer that cannot be judged comes last."""
     rounds = [learner.draws(tasks, seed + i, learner.manner.temperature if i else 0.0) for i in range(num_answers)]
     kept = []
     for place, task in enumerate(tasks):
         conditions = verifier.conditions(task)
         found = [verifier.judge(task, conditions, answers[place]) for answers in rounds]
-        scores = [mean(critique.scores) if critique and critique.scores else -1.0 for critique in found]
+        scores = [(min(c.scores), mean(c.scores)) if c and c.scores else (-1.0, -1.0) for c in found]
         kept.append(rounds[scores.index(max(scores))][place])
     size = sum(len(completion_ids(learner.tokenizer, text)) for answers in rounds for text in answers)
     return Chosen(kept, size)

@@ -156,7 +156,9 @@ class Improvement:
 
 def improve(run: Improvement) -> dict[str, Any]:
     """The whole run; returns what it came to. One that was finished before is only read."""
-    refuse_same(run.settings.verifiers, run.settings.judges)
+    assert run.expert
+    names = () if run.verifier else setting.verifier_names(run.settings, run.domain)
+    refuse_same(names, run.settings.judges)
     calibrations = gated(run)
     path = run.run_folder / RESULT
     if path.exists():
@@ -179,7 +181,7 @@ def gated(run: Improvement) -> tuple[VerifierCalibration, ...]:
     if run.verifier is not None:
         return ()
     rules = setting.rules_of(run.settings)
-    found = calibrate_by_name(run.settings.verifiers, run.domain, rules.acceptance.accepts)
+    found = calibrate_by_name(setting.verifier_names(run.settings, run.domain), run.domain, rules.acceptance.accepts)
     require_trusted(found)
     return found
 

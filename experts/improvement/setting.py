@@ -15,11 +15,19 @@ from experts.improvement.thread import Acceptance, Rules
 from experts.measure import Bench
 from experts.recipe import Evaluation, Improve, Training
 from judges.verifier import Verifier, load_verifier
+from judges.verifier_calibration import probes_of
 
 
-def verifier_of(settings: Improve, domain: Domain | None) -> Verifier[Any]:
+def verifier_names(settings: Improve, domain: Domain) -> tuple[str, ...]:
+    """The verifiers of the recipe; without any, plain language, and the domain's safety rules where there are planted
+    answers that show whether these can be trusted."""
+    rules = ("safety",) if domain.safety_rules() and probes_of("safety", domain) else ()
+    return settings.verifiers or (*rules, "reading_level")
+
+
+def verifier_of(settings: Improve, domain: Domain) -> Verifier[Any]:
     """The verifier with a domain's rules; several are a panel."""
-    return load_verifier("+".join(settings.verifiers), domain)
+    return load_verifier("+".join(verifier_names(settings, domain)), domain)
 
 
 def rules_of(settings: Improve) -> Rules:

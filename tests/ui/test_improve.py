@@ -7,8 +7,11 @@ import shutil
 
 import pytest
 
+from domains.example import Message
+from domains.votes import Candidate, Votes
 from experts.digests import weights_digest
 from experts.recipe import Improve
+from tests.fakes_improvement import Digest
 from ui.benches.improve import Case, measure
 from ui.cli import main
 from ui.improvement_page import render
@@ -16,9 +19,8 @@ from ui.plots import lines
 
 EXPERT = "toy/conversation"
 TINY = {
-    "verifiers": ("reading_level",), "accept": "mean", "threshold": 0.3, "gap": 0.02, "prompts": 8, "steps": 2,
-    "rank": 2, "max_attempts": 4, "max_new_tokens": 16, "learning_rate": 1e-2, "row_tokens": 256,
-    "context_tokens": 256, "temperature": 1.5, "max_tasks": 8, "held_out_limit": 3,
+    "threshold": 0.6, "prompts": 6, "steps": 2, "rank": 2, "max_attempts": 4, "max_new_tokens": 8,
+    "learning_rate": 1e-2, "row_tokens": 128, "context_tokens": 256, "max_tasks": 6, "held_out_limit": 3,
 }  # fmt: skip
 
 
@@ -34,12 +36,16 @@ def improve_options(home):
 
 
 def test_improve_list_and_roll_back(home, capsys):
-    """Without a gain on held-out prompts nothing is promoted or lost; with one the list says so. Both can be undone."""
+    """The fake model never meets the verifier, so its only lesson is a vote. Whether its version is in use or not, it
+    is listed and can be put into use and back."""
     before = weights_digest(home / EXPERT)
+    prompt = [Message("user", "How do I oil a squeaky door hinge?")]
+    Votes.of_home(home).prefer(prompt, Candidate(EXPERT, "Use a drop of oil."), Candidate(EXPERT, "No idea."))
     assert main(improve_options(home)) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["verifiers"][0]["trusted"]
-    assert result["version"] == 1
+    assert result["threads"] == {"discarded": 6}
+    assert (result["version"], result["lessons"]) == (1, {"vote": 1})
     assert "<svg" in (home / result["html"]).read_text()
     assert main(["list", "--home", str(home), "--json"]) == 0
     versions = json.loads(capsys.readouterr().out)["versions"]
@@ -66,7 +72,7 @@ def test_what_a_user_can_fix_is_said_in_one_line(home, capsys, arguments, messag
 
 
 def test_the_bench_measures_four_arms_and_goes_on(home):
-    case = Case("toy", EXPERT, Improve(**TINY), limit=4)
+    case = Case("toy", EXPERT, Improve(**TINY), limit=4, verifier=Digest())
     before = weights_digest(home / EXPERT)
     result = measure([case], [1, 2], home)
     rows = [row for row in result["rows"] if row["arm"] != "loop"]

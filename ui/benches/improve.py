@@ -46,12 +46,14 @@ VERIFIER = "verifier"
 
 @dataclass(frozen=True)
 class Case:
-    """An expert with what it practises and how it is judged; at most `limit` test prompts."""
+    """An expert with what it practises and how it is judged; at most `limit` test prompts. `verifier` takes the place
+    of that of the settings."""
 
     name: str
     expert: str
     settings: Improve
     limit: int = 0
+    verifier: Verifier[str] | None = None
 
     @property
     def judge(self) -> str:
@@ -158,7 +160,7 @@ class Arms:
         for name in (self.case.expert, f"{self.case.expert.partition('/')[0]}/{SOURCE}"):
             if not (own / name).exists():
                 copy_linked(self.home / name, own / name)
-        return Improvement(own, self.case.expert, self.case.settings, self.seed, tell)
+        return Improvement(own, self.case.expert, self.case.settings, self.seed, tell, self.case.verifier)
 
     def answers(
         self, arm: str, run: Improvement, result: dict[str, Any], tasks: Sequence[Task]
@@ -206,7 +208,7 @@ def test_tasks(run: Improvement, case: Case) -> list[Task]:
 
 def verifier_of(run: Improvement) -> Verifier[str]:
     """The verifier of a run."""
-    return setting.verifier_of(run.settings, run.domain)
+    return run.verifier or setting.verifier_of(run.settings, run.domain)
 
 
 def learner_at(run: Improvement, checkpoint: Checkpoint) -> TextLearner:

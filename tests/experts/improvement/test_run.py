@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from dataclasses import dataclass
 
 import pytest
 
@@ -16,24 +14,10 @@ from experts.digests import weights_digest
 from experts.improvement.history import History
 from experts.improvement.run import Improvement, improve
 from experts.recipe import Improve
-from judges.verifier import Condition, Critique
+from tests.fakes_improvement import Digest
 from ui.improvement_page import write_page
 
 EXPERT = "toy/conversation"
-
-
-@dataclass(frozen=True)
-class Digest:
-    """Scores an answer with a number that its text decides, so that some retries are better than others."""
-
-    name: str = "digest"
-
-    def conditions(self, task):
-        return (Condition("high", "Is the number high?"),)
-
-    def judge(self, task, conditions, answer):
-        score = hashlib.sha256(answer.encode()).digest()[0] / 255
-        return Critique((score,), "" if score > 0.5 else "- Is the number high? No.")
 
 
 def settings(**changes):
