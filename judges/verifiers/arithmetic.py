@@ -129,7 +129,7 @@ def committed(answer: str, unit: Unit) -> list[Amount]:
 
 
 def conclusion(sentence: str) -> str:
-    """What is said of the last thing that gets a number: in "after payments of $600 the balance is $98,772", $98,772."""
+    """What is said of the last thing that has a number: "the balance is $98,772" after "payments of $600"."""
     return [piece for piece in SAYS.split(sentence) if AMOUNT.search(piece)][-1]
 
 

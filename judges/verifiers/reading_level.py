@@ -16,6 +16,7 @@ from judges.verifier import Condition, Critique, Task
 from judges.verifiers._findings import Finding, critique, graded, passed
 
 GRADE_FALL = 6.0
+LOW_GRADE_FALL = 3.0
 LENGTH_FALL = 60.0
 ENDS = (".", "!", "?", "…")
 CLOSING = "\"'”’)]*_ "
@@ -24,10 +25,10 @@ CLOSING = "\"'”’)]*_ "
 @dataclass(frozen=True)
 class Verifier:
     """Grades from `min_grade` to `max_grade` and `min_words` to `max_words` words score 1. The score falls to 0 at 6
-    grades outside, at no words, and at 60 words too many."""
+    grades too many or 3 too few, at no words, and at 60 words too many."""
 
     max_grade: float = 8.0
-    min_grade: float = 1.0
+    min_grade: float = 0.0
     min_words: int = 25
     max_words: int = 110
     name: str = "reading_level"
@@ -69,4 +70,5 @@ class Verifier:
         if grade is None:
             return Finding(0.0, "Write an answer.")
         advice = "Use shorter sentences and everyday words." if grade > self.max_grade else "Write whole sentences."
-        return Finding(graded(grade, self.min_grade, self.max_grade, GRADE_FALL), f"Its grade is {grade:.1f}. {advice}")
+        fall = GRADE_FALL if grade > self.max_grade else LOW_GRADE_FALL
+        return Finding(graded(grade, self.min_grade, self.max_grade, fall), f"Its grade is {grade:.1f}. {advice}")
