@@ -157,8 +157,9 @@ class Improvement:
 def improve(run: Improvement) -> dict[str, Any]:
     """The whole run; returns what it came to. One that was finished before is only read."""
     assert run.expert
-    names = () if run.verifier else setting.verifier_names(run.settings, run.domain)
-    refuse_same(names, run.settings.judges)
+    refuse_same(
+        (run.verifier.name,) if run.verifier else setting.verifier_names(run.settings, run.domain), run.settings.judges
+    )
     calibrations = gated(run)
     path = run.run_folder / RESULT
     if path.exists():

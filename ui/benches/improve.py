@@ -158,7 +158,7 @@ class Arms:
         """The run of the loop, over a copy of the expert."""
         own = self.folder / "home"
         for name in (self.case.expert, f"{self.case.expert.partition('/')[0]}/{SOURCE}"):
-            if not (own / name).exists():
+            if (self.home / name).exists() and not (own / name).exists():
                 copy_linked(self.home / name, own / name)
         return Improvement(own, self.case.expert, self.case.settings, self.seed, tell, self.case.verifier)
 

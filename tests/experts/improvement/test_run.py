@@ -70,8 +70,10 @@ def test_what_falls_on_held_out_prompts_is_not_promoted(home):
 
 
 def test_a_verifier_may_not_judge_what_it_taught(home):
+    lines = []
+    same = Improvement(home, EXPERT, settings(verifiers=("reading_level",), judges=("readability",)), 0, lines.append)
     with pytest.raises(UserError, match="has taught"):
-        improve(run_of(home, verifiers=("reading_level",), judges=("readability",)))
+        improve(same)
 
 
 def test_votes_are_lessons_and_held_out_prompts_never_are(home):

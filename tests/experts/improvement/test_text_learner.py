@@ -38,7 +38,7 @@ def lessons(count=4):
 @pytest.fixture
 def learner(base, tmp_path):
     bench = Bench.open(tmp_path / "bench", Evaluation())
-    manner = Manner(max_new_tokens=8, context_tokens=200)
+    manner = Manner(max_new_tokens=8, context_tokens=500)
     study = Study("s_dpo", {"beta": 0.5}, TRAINING)
     return TextLearner(Checkpoint(base), bench, tmp_path / "work", manner, study)
 
@@ -69,7 +69,8 @@ def test_the_first_attempt_is_greedy_and_a_retry_is_drawn_by_the_seed(learner):
 
 
 def log_of(learner, version):
-    return [json.loads(line) for line in (learner.work / f"burst-{version}" / "train_log.jsonl").open()]
+    lines = (learner.work / f"burst-{version}" / "train_log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_every_burst_has_the_frozen_start_as_reference_and_goes_on_from_the_one_before(learner):
