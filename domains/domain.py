@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from domains.calculations import Calculation, parse_calculation
 from domains.errors import UserError, unknown_name
 from domains.example import Document, Example, Preference, SafetyRule, Split, Task, Utterance
 from domains.readers import (
@@ -30,6 +31,7 @@ TRACKS = ("conversation", "structured")
 LIST_KEYS = frozenset({"labels", "judges", "held_out", "tracks"})
 DOMAIN_KEYS = LIST_KEYS | {"name", "title", "about", "licence", "system_prompt", "notice"}
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "calculations.jsonl": parse_calculation,
     "preferences.jsonl": parse_preference,
     "recommendations.jsonl": parse_preference,
     "routing.jsonl": parse_utterance,
@@ -109,6 +111,10 @@ class Domain:
     def recommendations(self, split: Split) -> tuple[Preference, ...]:
         """Recommendation rows of a split: the chosen title, and the titles of the other candidates as rejected."""
         return tuple(r for r in self.records("recommendations.jsonl") if self.split(r.id, "recommendations") == split)
+
+    def calculations(self, split: Split) -> tuple[Calculation, ...]:
+        """Calculation rows of a split."""
+        return tuple(r for r in self.records("calculations.jsonl") if self.split(r.id, "calculations") == split)
 
     def utterances(self, split: Split) -> tuple[Utterance, ...]:
         """Routing rows of a split."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands, data_commands, ingestion, judge_commands, operations, report_commands
+from ui import commands, data_commands, improve_commands, ingestion, judge_commands, operations, report_commands
 
 Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
@@ -67,6 +67,7 @@ def add_building(verbs: Any) -> None:
     build.add_argument("domains", nargs="+", metavar="DOMAIN", help="shipped name, or a folder with a domain.toml")
     add_recipe(build)
     build.add_argument("--dry-run", action="store_true", help="print the stages and whether they are done")
+    add_improving(verbs)
     add_data(verbs)
     add_domain(verbs)
     about = "Versions, security floor, device, models; the experts the same in training, service and export."
@@ -75,6 +76,27 @@ def add_building(verbs: Any) -> None:
         "--endpoint", metavar="URL", help="compare with the experts at this OpenAI-compatible server too"
     )
     doctor.add_argument("--endpoint-key-env", help="environment variable with its key")
+
+
+def add_improving(verbs: Any) -> None:
+    """The verb of self-improvement."""
+    made = verb(
+        verbs,
+        "improve",
+        improve_commands.improve,
+        "Let an expert learn from its own corrected answers; keep the result only if it holds. Run again to go on.",
+        "expertsmith improve caregiving/conversation --set improve.max_tasks=32; "
+        "expertsmith improve caregiving/conversation --rollback",
+    )
+    made.add_argument("expert", metavar="EXPERT", help="a built expert; 'expertsmith list' shows them")
+    add_recipe(made, jobs=False)
+    made.add_argument(
+        "--rollback",
+        nargs="?",
+        const="",
+        metavar="VERSION",
+        help="put a version back into use (the one before) instead",
+    )
 
 
 def add_data(verbs: Any) -> None:
@@ -169,13 +191,15 @@ def add_engine(made: argparse.ArgumentParser) -> None:
     made.add_argument("--engine", choices=["local", "ray"], default="local", help=about)
 
 
-def add_recipe(made: argparse.ArgumentParser) -> None:
+def add_recipe(made: argparse.ArgumentParser, jobs: bool = True) -> None:
     """Options that choose a recipe."""
     made.add_argument("--recipe", help="shipped recipe or TOML file")
     made.add_argument("--seed", type=int, help="seed of everything random")
     made.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="e.g. pretrain.epochs=1"
     )
+    if not jobs:
+        return
     made.add_argument("--jobs", type=int, default=1, help="domains side by side, each with its share of the cores (1)")
 
 
@@ -232,7 +256,7 @@ def add_judging(verbs: Any) -> None:
     bench.add_argument(
         "name",
         metavar="NAME",
-        help="preference, objectives, recommendation, references, residual, router, evaluation or serving",
+        help="preference, objectives, recommendation, references, residual, router, evaluation, serving or improve",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"

@@ -57,6 +57,7 @@ def show_list(options: Options) -> int:
     from domains.plugins import plugin_names
     from experts.expert import built_experts, is_offered
     from experts.recipe import recipe_names
+    from ui.improve_commands import version_names
 
     experts = built_experts(options.home) if options.home.is_dir() else {}
     found = {
@@ -66,6 +67,8 @@ def show_list(options: Options) -> int:
         "judges": list(plugin_names("judges.scorers")),
         "strategies": list(plugin_names("router.strategies")),
         "recipes": list(recipe_names()),
+        "verifiers": list(plugin_names("judges.verifiers")),
+        "versions": version_names(options.home),
     }
     emit(options, found, [f"{kind + ':':12} {', '.join(items) or '(none)'}" for kind, items in found.items()])
     return 0
