@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -34,11 +36,12 @@ def picture(shape: str, colour: str, random: Random) -> Picture:
     return draw(SIZE, shape, colour, Box(random.randint(1, 15 - side), random.randint(1, 15 - side), side, side))
 
 
-def tiny_model(seed: int = 0) -> tuple[nn.Module, Any]:
-    """An untrained U-Net with cross-attention, and its scheduler."""
+@lru_cache(maxsize=1)
+def tiny_model() -> tuple[nn.Module, Any]:
+    """An untrained U-Net with cross-attention, and its scheduler; nobody changes it."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=SIZE, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(16, 32),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -51,7 +54,8 @@ def tiny_model(seed: int = 0) -> tuple[nn.Module, Any]:
 
 
 def pretrain(unet: nn.Module, scheduler: Any, steps: int, wrong_share: float, seed: int = 0) -> nn.Module:
-    """Train on figures of which a share has another colour than its caption says."""
+    """A copy that was trained on figures of which a share has another colour than its caption says."""
+    unet = deepcopy(unet)
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(unet.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

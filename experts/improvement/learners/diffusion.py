@@ -49,14 +49,15 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Schooling:
-    """A LoRA of `rank` at `learning_rate` under an objective that reads log-ratios; each lesson of a step counts with
-    `draws` noise levels."""
+    """A LoRA of `rank` (its first factors drawn with `seed`) at `learning_rate` under an objective that reads
+    log-ratios; each lesson of a step counts with `draws` noise levels."""
 
     objective: str = "s_dpo"
     settings: dict[str, Any] = field(default_factory=lambda: {"beta": 0.02})
     rank: int = 8
     learning_rate: float = 1e-3
     draws: int = 8
+    seed: int = 0
 
 
 @dataclass
@@ -75,7 +76,9 @@ class DiffusionLearner:
         made = cls(deepcopy(unet), scheduler, **settings)
         rank = made.schooling.rank
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS), lora_dropout=0.0)
-        made.unet = get_peft_model(made.unet.eval().requires_grad_(False), config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(made.schooling.seed)
+            made.unet = get_peft_model(made.unet.eval().requires_grad_(False), config)
         return made
 
     @classmethod
