@@ -14,9 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from domains.example import Message
+from domains.tool_calls import response_text
 from router.assistant import Sampling
 from ui.openai_errors import bad_field
-from ui.tool_calls import call_text, response_text
+from ui.tool_calls import call_text
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
