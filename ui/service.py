@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -39,6 +39,7 @@ from ui.openai_errors import REFUSALS, RequestError, answer_error, log_bug, refu
 from ui.openapi import document
 from ui.reading import ClientGone, end, read, while_connected
 from ui.schema import ChatRequest, RouteRequest, notice_for, parse
+from ui.tool_stream import CallEvents
 
 __all__ = ["Service", "create_app", "is_loopback"]
 
@@ -205,6 +206,7 @@ class Service:
         """The events of the answers; whoever hangs up ends them."""
         head = self.head(asked, route)
         seen, to_first = [], time.monotonic() - started
+        calling = [CallEvents() for _ in range(asked.sampling.num_answers)] if asked.declared_tools else []
         try:
             for number in range(asked.sampling.num_answers):
                 opening = Piece("", choice=number)
@@ -212,11 +214,8 @@ class Service:
                 head.pop("expertsmith", None)
             async for piece in followed(first, rest):
                 seen.append(piece)
-                if (piece.text or piece.logprobs) and not asked.declared_tools:
-                    yield event(chunk_body(head, {"content": piece.text}, piece))
-                if piece.finish_reason:
-                    for body in closing_chunks(head, asked, seen, piece):
-                        yield event(body)
+                for body in calling[piece.choice].chunks(head, piece) if calling else chunks(head, piece):
+                    yield event(body)
             if asked.wants_usage_chunk:
                 yield event(chunk_body(head, {}) | {"choices": [], "usage": usage_body(seen)})
             yield "data: [DONE]\n\n"
@@ -260,16 +259,12 @@ def end_unread(beginning: Future[Reply]) -> None:
         end(beginning.result().pieces, None)
 
 
-def closing_chunks(head: Body, asked: ChatRequest, seen: Sequence[Piece], last: Piece) -> list[Body]:
-    """How one streamed answer ends. Where tools may be called, all of it comes here: only a whole call can be read."""
-    if not asked.declared_tools:
-        return [chunk_body(head, {}, last)]
-    (answer,) = collected([piece for piece in seen if piece.choice == last.choice])
-    message = completion_body({}, [answer], True)["choices"][0]
-    calls = [call | {"index": i} for i, call in enumerate(message["message"].get("tool_calls", []))]
-    delta = {"content": message["message"]["content"]} | ({"tool_calls": calls} if calls else {})
-    closing = replace(last, finish_reason=message["finish_reason"])
-    return [chunk_body(head, delta, replace(last, logprobs=answer.logprobs)), chunk_body(head, {}, closing)]
+def chunks(head: Body, piece: Piece) -> Iterator[Body]:
+    """A piece of a streamed answer without tools, and its end."""
+    if piece.text or piece.logprobs:
+        yield chunk_body(head, {"content": piece.text}, piece)
+    if piece.finish_reason:
+        yield chunk_body(head, {}, piece)
 
 
 async def anext_or(pieces: AsyncIterator[Piece], default: Piece) -> Piece:

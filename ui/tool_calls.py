@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from domains.tool_calls import ToolCall, call_blocks, text_of
-from domains.tool_calls import call_text as text_of_calls
 
 
 @dataclass(frozen=True)
@@ -19,13 +18,13 @@ class Said:
     tool_calls: tuple[dict[str, Any], ...]
 
 
-def call_text(name: str, arguments: str) -> str:
-    """A call of an earlier answer as the model wrote it; arguments that are no JSON object become one argument."""
+def call_of_wire(name: str, arguments: str) -> ToolCall:
+    """A call of an earlier answer; arguments that are no JSON object become one argument."""
     try:
         parsed: Any = json.loads(arguments)
     except ValueError:
         parsed = arguments
-    return text_of_calls([ToolCall(name, parsed if isinstance(parsed, dict) else {"arguments": parsed})])
+    return ToolCall(name, parsed if isinstance(parsed, dict) else {"arguments": parsed})
 
 
 def read_calls(text: str) -> Said:
@@ -42,4 +41,9 @@ def read_calls(text: str) -> Said:
 def wire_call(call: ToolCall) -> dict[str, Any]:
     """One call in the form of the protocol."""
     function = {"name": call.name, "arguments": text_of(dict(call.arguments))}
-    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+    return {"id": call_id(), "type": "function", "function": function}
+
+
+def call_id() -> str:
+    """A name for one call."""
+    return f"call_{uuid.uuid4().hex[:24]}"
