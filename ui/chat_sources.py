@@ -14,6 +14,7 @@ from domains.example import Document, Message, SafetyRule
 from domains.plugins import load_plugin, plugin_names
 from domains.votes import Votes
 from judges.scorers.safety import applies
+from ui.chat_tools import ChatTools
 
 RED_FLAG = "red_flag"
 SCORERS, GROUNDING = "judges.scorers", "grounding"
@@ -51,12 +52,14 @@ Passages = Callable[[str, str, str], Sequence[Finding]]
 
 @dataclass(frozen=True)
 class Sources:
-    """Notices by domain name, rules of all domains; `passages` and `votes` are None where there is no such thing."""
+    """Notices by domain name, rules of all domains; `passages`, `votes` and `tools` are None where there is no such
+    thing."""
 
     notices: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[SafetyRule, ...] = ()
     passages: Passages | None = None
     votes: Votes | None = None
+    tools: ChatTools | None = None
 
     @classmethod
     def of_home(cls, home: Path) -> Sources:
