@@ -11,13 +11,13 @@ from router.route import Route
 
 TOOLS = "tools"
 WORDS = (
-    r"calculat\w*|comput\w*|work out|convert\w*|add up|sum of|average of|percent(?:age)? of|% of|"
+    r"calculat\w*|comput\w*|work out|convert\w*|add up|sum of|average of|percent(?:age)? of|"
     r"what (?:is|are|would|will) (?:my|the|our) (?:\w+ ){0,3}(?:payments?|ratio|total|balance|cost|interest)|"
     r"how much (?:\w+ ){0,4}(?:per|a|each|every) (?:month|year|week|day)|how many (?:days|weeks|months|years|hours)"
 )
 ASKS = re.compile(rf"(?<!\w)(?:{WORDS})(?!\w)", re.IGNORECASE)
 AMOUNT = re.compile(r"\d")
-SUM = re.compile(r"\d\s*[-+*/\u00d7\u00f7^]\s*\d+\s*(?:=|\?|$)")
+SUM = re.compile(r"\d\s*(?:% of\s|[-+*/\u00d7\u00f7^]\s*\d+\s*(?:=|\?|$))")
 
 
 def tools_expert(experts: Sequence[str]) -> str | None:

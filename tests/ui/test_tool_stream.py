@@ -66,7 +66,9 @@ def test_what_may_become_a_tag_waits() -> None:
     assert stream.add("box> x") == [{"content": " <toolbox> x"}]
 
 
-@pytest.mark.parametrize("text", ["<tool_call>[nothing]</tool_call>", '<tool_call>{"name": 5, "arguments": {}}', "<tool_call>"])
+@pytest.mark.parametrize(
+    "text", ["<tool_call>[nothing]</tool_call>", '<tool_call>{"name": 5, "arguments": {}}', "<tool_call>"]
+)
 def test_a_tag_without_a_call_stays_text(text: str) -> None:
     assert deltas(text, list(range(len(text)))) == (text, [])
 
