@@ -1,7 +1,7 @@
-"""Rows about function calls: `functions.jsonl` declares functions, rows name them and are told out in the prompt format.
+"""Rows about function calls: `functions.jsonl` declares functions, rows name them, and are read in the prompt format.
 
-A row of `calls.jsonl` has `functions` (names), `prompt` (a text, or turns of user, assistant and tool; an assistant turn
-may have `calls` instead of `content`) and either `calls` or, where nothing is to be called, `answer`. In a row of
+A row of `calls.jsonl` has `functions` (names), `prompt` (a text, or turns of user, assistant and tool; an assistant
+turn may have `calls` instead of `content`) and either `calls` or, where nothing is to be called, `answer`. In a row of
 `preferences.jsonl` the answers are texts. Everything becomes ordinary messages before it is read as any other row.
 """
 
