@@ -17,6 +17,7 @@ from domains.row_source import is_row_source
 from domains.tool_calls import RESPONSE_OPEN
 from domains.tool_rows import parser_beside
 from domains.training_rows import read_training_rows
+from domains.votes import is_rating, parse_rating
 
 OWN_FORMATS = ("preference", "prompt_completion", "messages")
 
@@ -58,7 +59,8 @@ def validate_rows(target: str, row_format: str = "") -> Validation:
 
 
 def own_parser(target: str) -> Callable[[dict[str, Any]], Any] | None:
-    """The parser of a file of a domain: by its name, unless its rows are of a foreign format; routing rows by keys."""
+    """The parser of a file of a domain: by its name, unless its rows are of a foreign format; routing rows and thumbs
+    of the chat page by keys."""
     if not target.endswith(".jsonl"):
         return None
     for _, line in rows(Path(target)):
@@ -66,6 +68,8 @@ def own_parser(target: str) -> Callable[[dict[str, Any]], Any] | None:
             row = parse_object(line)
         except RowError:
             continue
+        if is_rating(row):
+            return parse_rating
         named = PARSERS.get(Path(target).name)
         if named is not None and format_of(row) in {None, *OWN_FORMATS}:
             return parser_beside(Path(target), named)
