@@ -31,6 +31,7 @@ from experts.preferences import load_objective
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
+from experts.tracks import skipped, structured_examples, trainable
 
 TRACK_WORK = "track"
 SOURCE = "source.json"
@@ -136,10 +137,8 @@ class Build:
 
     @cached_property
     def trainable(self) -> tuple[str, ...]:
-        """The tracks that the domain has training rows for; a domain of documents alone has none."""
-        tracks: tuple[str, ...] = ("structured",) if structured_examples(self.domain) else ()
-        tracks += ("conversation",) if self.domain.preferences("train") else ()
-        return (*tracks, "multi_task") if len(tracks) == 2 else tracks
+        """The tracks that the domain has training rows for."""
+        return trainable(self.domain)
 
     def stages(self) -> Iterator[Stage]:
         """The stages in order; each is made when the ones before it are done."""
@@ -176,7 +175,7 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     _ = build.base_digest, build.instruct.base  # and models that are not there
     write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
-    for text in skipped(build):
+    for text in skipped(build.domain):
         report(text)
     for number, stage in enumerate(build.stages(), 1):
         reused = stage.done
@@ -190,16 +189,6 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     resolved = json.dumps(build.recipe.model_dump(mode="json"), indent=2)
     write_text_atomically(build.folder / "recipe.json", resolved)
     return records
-
-
-def skipped(build: Build) -> list[str]:
-    """Why tracks are left out, one line each."""
-    rows = {"structured": "classification.jsonl or summarization.jsonl", "conversation": "preferences.jsonl"}
-    missing = {
-        track: files for track, files in rows.items() if track in build.domain.tracks and track not in build.trainable
-    }
-    name = build.domain.name
-    return [f"{name}/{track}: skipped, there are no training rows in {files}." for track, files in missing.items()]
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
@@ -335,11 +324,6 @@ def reward_model_stage(build: Build) -> Stage:
 
     record = inputs(build, settings, rows) | {"start": build.dapt_residual.digest()}
     return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run)
-
-
-def structured_examples(domain: Domain) -> tuple[Example, ...]:
-    """Training rows of the structured track."""
-    return domain.examples("classification", "train") + domain.examples("summarization", "train")
 
 
 def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:

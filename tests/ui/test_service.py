@@ -176,7 +176,7 @@ def test_hanging_up_frees_the_assistant() -> None:
         body = {"model": AUTO, "messages": CARE, "stream": True, "max_tokens": MAX_TOKENS}
         with httpx.stream("POST", f"{slow.url}/v1/chat/completions", json=body, timeout=20) as response:
             assert next(response.iter_lines()).startswith("data: ")
-            assert slow.assistant.speaking.locked()
+            wait_for(slow.assistant.speaking.locked)
         assert slow.assistant.speaking.acquire(timeout=10)
         slow.assistant.speaking.release()
 
