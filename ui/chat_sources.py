@@ -11,6 +11,7 @@ from typing import Protocol
 from domains.domain import GENERAL, Domain, shipped_names
 from domains.errors import UserError
 from domains.example import Document, Message, SafetyRule
+from domains.local_tools.run import local_functions, run_local
 from domains.plugins import load_plugin, plugin_names
 from domains.votes import Votes
 from judges.scorers.safety import applies
@@ -70,6 +71,7 @@ class Sources:
             tuple(rule for domain in domains.values() for rule in domain.safety_rules()),
             grounded_passages(domains) if GROUNDING in plugin_names(SCORERS) else None,
             Votes.of_home(home),
+            ChatTools(local_functions(), run_local) if local_functions() else None,
         )
 
     def red_flags(self, turns: Sequence[Message]) -> list[SafetyRule]:

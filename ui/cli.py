@@ -211,12 +211,15 @@ def add_judging(verbs: Any) -> None:
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
-        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation or serving"
+        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation ..."
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
     )
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
+    bench.add_argument("--rows", type=int, metavar="N", help="tools: a fixed random subset of about N rows (200)")
+    bench.add_argument("--all", action="store_true", dest="all_rows", help="tools: every row")
+    bench.add_argument("--arms", metavar="A,B", help="tools: before, prompt, constrained, sft, sft+preference, ...")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 
 

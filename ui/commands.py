@@ -20,6 +20,7 @@ from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
+BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms")
 BENCHES = ("experts.benches", "router.benches", "ui.benches")
 TOO_MANY_FAILED = 3
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
@@ -269,11 +270,12 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    given = {name: value for name in ("data", "recipe") if (value := getattr(options, name))}
+    given = {name: value for name in BENCH_OPTIONS if (value := getattr(options, name))}
     measure = find_bench(options.name).run
     for name in given:
         if name not in signature(measure).parameters:
-            raise UserError(f"The bench '{options.name}' takes no --{name}. Leave it out; 'expertsmith bench --help'.")
+            word = name.removesuffix("_rows")
+            raise UserError(f"The bench '{options.name}' takes no --{word}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
