@@ -40,6 +40,8 @@ class Answers:
     path: Path
     models: ArmModels
     found: dict[str, str] = field(default_factory=dict)
+    max_tokens: int = MAX_TOKENS
+    max_context: int = MAX_CONTEXT
 
     def __post_init__(self) -> None:
         self.digests = {name: self.models.digest(name) for name in ("base", *self.models.experts)}
@@ -47,12 +49,11 @@ class Answers:
         self.scheduler = Scheduler(SlotBatch(self.models), NO_LIMITS)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
-            rows = map(json.loads, whole_lines(self.path.read_text()))
-            self.found |= {row["key"]: row["text"] for row in rows}
+            self.found |= {row["key"]: row["text"] for row in map(json.loads, whole_lines(self.path))}
 
     def key(self, asked: Asked) -> str:
         """What an answer depends on: the model, the prompt and the decoding."""
-        return digest_of([self.digests[asked.arm.expert], asked.ids, repr(asked.use), MAX_TOKENS])
+        return digest_of([self.digests[asked.arm.expert], asked.ids, repr(asked.use), self.max_tokens])
 
     def get(self, asked: Sequence[Asked]) -> list[str | None]:
         """The answers; None where the prompt is too long to be answered."""
@@ -60,7 +61,7 @@ class Answers:
         missing = {
             key: each
             for key, each in zip(keys, asked, strict=True)
-            if key not in self.found and len(each.ids) + MAX_TOKENS <= MAX_CONTEXT
+            if key not in self.found and len(each.ids) + self.max_tokens <= self.max_context
         }
         order = sorted(missing, key=lambda key: len(missing[key].ids))
         for start in range(0, len(order), AT_ONCE):
@@ -78,7 +79,7 @@ class Answers:
     def row(self, asked: Asked) -> Row:
         """One answer to write."""
         grammar = self.grammars.of_calls(asked.use) if asked.use else None
-        sampling = Sampling(max_tokens=MAX_TOKENS)
+        sampling = Sampling(max_tokens=self.max_tokens)
         writer = Writer(self.models.tokenizer, sampling, grammar=grammar)
         return Row(asked.ids, asked.arm.expert, writer, Answer())
 
@@ -91,6 +92,10 @@ class Answers:
                 file.flush()
 
 
-def whole_lines(text: str) -> list[str]:
-    """The lines that were written to their end."""
-    return [line for line in text.split("\n")[:-1] if line.strip()]
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file; a last one that was not written to its end is cut off."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.split("\n")[:-1]
+    if not text.endswith("\n"):
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return lines
