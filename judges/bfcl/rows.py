@@ -6,6 +6,7 @@ import copy
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from domains.errors import UserError, unknown_name
@@ -44,6 +45,7 @@ class Task:
     truth: Sequence[Any]
 
 
+@cache
 def read_category(category: str) -> tuple[Task, ...]:
     """All rows of a category."""
     if category not in CATEGORIES:

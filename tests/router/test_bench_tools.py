@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,9 +10,8 @@ pytest.importorskip("bfcl_eval")
 
 from domains.errors import UserError  # noqa: E402
 from domains.example import Message  # noqa: E402
-from domains.tool_calls import Function, call_text, parse  # noqa: E402
+from domains.tool_calls import Function, ToolCall, call_text, parse  # noqa: E402
 from judges.bfcl.rows import CATEGORIES, MULTI_TURN, read_category, subset  # noqa: E402
-from router.benches import _tool_answers  # noqa: E402
 from router.benches._tool_answers import Answers, Asked  # noqa: E402
 from router.benches._tool_arms import Arm, ArmModels, parse_arm  # noqa: E402
 from router.benches._tool_rows import solve  # noqa: E402
@@ -44,11 +42,7 @@ def oracle(tasks):
         elif task.truth:
             known[task.turns[0].messages] = call_text(right_calls(task))
         else:
-            call = (
-                f'[{{"name": "{task.turns[0].functions[0].name}", "arguments": {{}}}}]'
-                if task.turns[0].functions
-                else ""
-            )
+            call = call_text([ToolCall(function.name) for function in task.turns[0].functions[:1]])
             known[task.turns[0].messages] = call if task.category == "live_relevance" else "Words."
     firsts = {task.turns[0].messages: task.id for found in tasks.values() for task in found if len(task.turns) > 1}
 
@@ -125,23 +119,27 @@ def models(tmp_path_factory):
     return ArmModels(base, {})
 
 
-def test_answers_are_kept_and_bound(models, tmp_path, monkeypatch):
-    monkeypatch.setattr(_tool_answers, "MAX_TOKENS", 120)
+def test_answers_are_kept_and_bound(models, tmp_path):
+    """A prompt that does not fit has no answer; the others are there after a torn line, and are not made again."""
     free = Arm("prompt", "base", "documented", "free")
     bound = Arm("prompt+required", "base", "documented", "required")
     ids = tuple(models.encode(free, ASK, [PING]))
     asked = [Asked(free, ids), Asked(bound, ids, bound.use([PING])), Asked(free, ids * 40)]
+    sizes = {"max_tokens": 120, "max_context": 2000}
     path = tmp_path / "kept" / "answers.jsonl"
-    first = Answers(path, models)
+    first = Answers(path, models, **sizes)
     words, call, long = first.get(asked)
     assert long is None
     assert parse(words) is None
     assert {each.name for each in parse(call) or ()} <= {"ping"}
     assert call.startswith("<tool_call>")
     path.write_text(path.read_text() + '{"key": "torn')
-    again = Answers(path, SimpleNamespace(digest=models.digest, experts={}, tokenizer=None, model=models.model))
-    again.scheduler = None
+    again = Answers(path, models, **sizes)
     assert again.get(asked) == [words, call, None]
+    assert again.scheduler.counts.steps == 0
+    assert len(path.read_text().splitlines()) == 2
+    other = Answers(path, models, max_tokens=5, max_context=2000)
+    assert len(other.get(asked[:1])[0] or "") <= 5
     assert len(path.read_text().splitlines()) == 3
 
 
