@@ -97,7 +97,7 @@ def build_alone(options: Options, name: str) -> None:
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
     """The stages and what is there already; nothing is written."""
-    from experts.build import stage_names
+    from experts.tracks import stage_names
     from experts.journal import read_record
 
     rows = []
