@@ -97,8 +97,8 @@ def build_alone(options: Options, name: str) -> None:
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
     """The stages and what is there already; nothing is written."""
-    from experts.tracks import stage_names
     from experts.journal import read_record
+    from experts.tracks import stage_names
 
     rows = []
     for each in builds:
