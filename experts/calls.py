@@ -20,12 +20,13 @@ SFT = "calls_sft"
 
 def stages(build: Build) -> Iterator[Stage]:
     """The stages after the general model."""
-    domain, start = build.domain, build.instruct
+    domain = build.domain
     examples = domain.examples("calls", "train")
     if not examples:
         raise UserError(
             f"{domain.name} has no training rows in calls.jsonl. Add rows, or take 'calls' from its tracks."
         )
+    start = build.instruct
     title = f"{domain.title}: calls functions, asks for what is missing, and says when none fits."
     if not domain.preferences("train"):
         yield sft_track(build, CALLS, start, examples, title)
