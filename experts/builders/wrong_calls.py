@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domains.errors import UserError
-from domains.example import Example, Message
 from domains.tool_calls import Function, ToolCall, call_text, parse, properties
+from experts.builders._calls import CHOSEN, call_items, functions_of, prompt_of
 from experts.builders._parts import Item, Material, Skipped, Writers, preference_row
 from judges.samples import key_of
 
@@ -31,27 +31,18 @@ EXAMPLES: Mapping[str, Any] = {
 
 def items(material: Material) -> list[Item]:
     """One per row of calls of the training split."""
-    rows = material.domain.examples("calls", "train")
-    if not rows:
+    found = call_items(material.domain)
+    if not found:
         raise UserError(f"{material.domain.name} has no training rows in calls.jsonl. Choose another kind.")
-    return [item_of(row) for row in rows]
-
-
-def item_of(row: Example) -> Item:
-    """A row with what is needed to change it."""
-    functions = [{"name": f.name, "parameters": dict(f.parameters)} for f in row.functions]
-    prompt = [turn.as_dict() for turn in row.prompt]
-    return Item(row.id, data={"prompt": prompt, "chosen": row.completion, "functions": functions, "split_of": row.id})
+    return found
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:
     """The right answer with every wrong one that it allows."""
-    functions = [Function(f["name"], "", f["parameters"]) for f in item.data["functions"]]
-    rejected = wrong_answers(item.data["chosen"], functions, item.id)
+    rejected = wrong_answers(item.data[CHOSEN], functions_of(item), item.id)
     if not rejected:
         raise Skipped("no wrong call can be made of this row.")
-    prompt = [Message(turn["role"], turn["content"]) for turn in item.data["prompt"]]
-    return preference_row(prompt, item.data["chosen"], rejected)
+    return preference_row(prompt_of(item), item.data[CHOSEN], rejected)
 
 
 def wrong_answers(chosen: str, functions: Sequence[Function], key: str) -> dict[str, str]:

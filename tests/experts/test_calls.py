@@ -7,7 +7,8 @@ from domains.errors import UserError
 from domains.tool_calls import Function, ToolCall, call_text, parse
 from experts import calls
 from experts.build import Build, run_build
-from experts.builders._parts import Material
+from experts.builders import failure_to_success, weak_model_rejected
+from experts.builders._parts import Material, Skipped, Writers
 from experts.builders.wrong_calls import build, items, wrong_answers
 from experts.checkpoint import read_adapter
 from experts.expert import built_experts, is_offered
@@ -133,3 +134,52 @@ def test_the_builder_keeps_the_split_of_its_rows(tmp_path):
         assert item.data["split_of"] == item.id
         assert set(row["rejected_kinds"]) <= KINDS
         assert row["chosen"][0]["content"] not in [each[0]["content"] for each in row["rejected"]]
+
+
+@pytest.fixture
+def item(tmp_path):
+    """A row with a call; its functions are find and wash."""
+    domain = Domain.load(write_tools_domain(tmp_path / "kit"))
+    return next(each for each in items(Material(domain)) if parse(each.data["chosen"]))
+
+
+def scripted(*replies):
+    """A model that says these in turn; `asked` holds its prompts."""
+    left = list(replies)
+
+    def ask(messages):
+        ask.asked.append(list(messages))
+        return left.pop(0)
+
+    ask.asked = []
+    return ask
+
+
+def test_what_a_weak_model_calls_is_rejected_only_where_it_is_wrong(item):
+    wrong = call_text([ToolCall("wash", {"thing": "hat"})])
+    row = weak_model_rejected.build(item, Writers(scripted(), scripted(wrong)))
+    assert row["rejected_kinds"] == ["weak_model"]
+    assert (row["chosen"][0]["content"], row["rejected"][0][0]["content"]) == (item.data["chosen"], wrong)
+    with pytest.raises(Skipped, match="right calls"):
+        weak_model_rejected.build(item, Writers(scripted(), scripted(item.data["chosen"])))
+
+
+def test_attempts_are_criticised_until_they_pass(item):
+    """The criticism names what the schema finds, never the right call."""
+    attempts = ["I do not know.", call_text([ToolCall("lose", {})]), call_text([ToolCall("find", {})])]
+    weak = scripted(*attempts, item.data["chosen"])
+    row = failure_to_success.build(item, Writers(scripted(), weak))
+    assert [each[0]["content"] for each in row["rejected"]] == attempts
+    assert set(row["rejected_kinds"]) == {"failed_attempt"}
+    said = [asked[-1].content for asked in weak.asked[1:]]
+    for words, text in zip(("A function is to be called", "no function lose", "thing"), said, strict=True):
+        assert words in text
+        assert item.data["chosen"] not in text
+    assert row["prompt"] == item.data["prompt"]
+
+
+def test_attempts_that_never_or_at_once_pass_give_no_row(item):
+    with pytest.raises(Skipped, match="no attempt of 4"):
+        failure_to_success.build(item, Writers(scripted(), scripted(*["No."] * 4)))
+    with pytest.raises(Skipped, match="first attempt"):
+        failure_to_success.build(item, Writers(scripted(), scripted(item.data["chosen"])))
