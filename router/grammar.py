@@ -1,13 +1,10 @@
-"""Answers that fit a JSON schema, or call functions: tokens that cannot go on to one are masked out.
-
-The automaton is llguidance's.
+"""Answers that fit a JSON schema: tokens that cannot go on to one are masked out. The automaton is llguidance's.
 
 https://github.com/guidance-ai/llguidance
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +15,6 @@ from llguidance.hf import from_tokenizer
 from torch import Tensor
 
 from domains.errors import UserError
-from domains.tool_calls import Function
-from domains.tool_grammar import AUTO, tool_grammar
 
 
 @dataclass
@@ -50,21 +45,13 @@ class Grammars:
 
     def of(self, json_schema: str) -> SchemaGrammar:
         """The grammar of a JSON schema; one that cannot be followed is a UserError."""
-        return self.made(lambda: LLMatcher.grammar_from_json_schema(json_schema))
-
-    def of_tools(self, functions: Sequence[Function], choice: str = AUTO) -> SchemaGrammar:
-        """The grammar of answers that may call functions; see `domains.tool_grammar`."""
-        lark = tool_grammar(functions, choice)
-        return self.made(lambda: LLMatcher.grammar_from_lark(lark))
-
-    def made(self, grammar_of: Callable[[], str]) -> SchemaGrammar:
-        """The state of a new answer under a grammar."""
         if not self.tables:
             self.tables.append(from_tokenizer(self.tokenizer, n_vocab=self.vocabulary_size))
         try:
-            matcher = LLMatcher(self.tables[0], grammar_of(), log_level=0)
+            grammar = LLMatcher.grammar_from_json_schema(json_schema)
         except ValueError as error:
             raise schema_error(error) from None
+        matcher = LLMatcher(self.tables[0], grammar, log_level=0)
         if matcher.is_error():
             raise schema_error(matcher.get_error())
         return SchemaGrammar(matcher)
