@@ -144,6 +144,8 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
                 raise UserError(f'{folder.name}/domain.toml: {key} must be a list of texts. Write {key} = ["..."].')
         elif not isinstance(value, str):
             raise UserError(f'{folder.name}/domain.toml: {key} must be a text. Write {key} = "...".')
+    if CALLS in settings.get("tracks", ()) and settings["tracks"] != [CALLS]:
+        raise UserError(f'{folder.name}/domain.toml: the track {CALLS} stands alone. Write tracks = ["{CALLS}"].')
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", settings["name"]):
         raise UserError(
             f"{folder.name}/domain.toml: the name '{settings['name']}' is not usable. Take letters, digits, - and _."

@@ -98,8 +98,8 @@ def build_alone(options: Options, name: str) -> None:
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
     """The stages and what is there already; nothing is written."""
-    from experts.build import stage_names
     from experts.journal import read_record
+    from experts.tracks import stage_names
 
     rows = []
     for each in builds:
@@ -187,7 +187,7 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            arms, others = arm_names(names(options.experts)), endpoint_arms(options)
+            arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
             plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
