@@ -27,8 +27,8 @@ from router.call_grammar import ToolUse
 BASE = "base"
 CONSTRAINED, REQUIRED = "+constrained", "+required"
 STAGES = {
-    "sft": ("tools/sft", "tools/structured", "tools/sft_after_dapt"),
-    "sft+preference": ("tools/preference", "tools/conversation", "tools/multi_task"),
+    "sft": ("tools/calls_sft", "tools/structured"),
+    "sft+preference": ("tools/calls", "tools/conversation"),
 }
 DEFAULT = ("before", "prompt", "constrained", "sft", "sft+preference")
 BARE = "Functions:\n"
