@@ -277,6 +277,10 @@ def bench(options: Options) -> int:
             word = name.removesuffix("_rows")
             raise UserError(f"The bench '{options.name}' takes no --{word}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
+    if options.name == "tools":
+        from ui.tools_page import write_tools_page
+
+        say(f"Wrote {write_tools_page(found, options.home / 'benches' / 'tools')}")
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
 
