@@ -1,4 +1,4 @@
-"""The edge bench on the fake foundation: a row for every form, the reason where it cannot run, the hook of the score."""
+"""The edge bench on the fake foundation: a row for every form, why one cannot run, and the hook of the score."""
 
 import importlib.util
 
