@@ -211,7 +211,9 @@ def add_judging(verbs: Any) -> None:
     )
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
-        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation ..."
+        "name",
+        metavar="NAME",
+        help="preference, objectives, recommendation, references, router, evaluation, serving, edge or tools",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
@@ -314,7 +316,7 @@ def add_using(verbs: Any) -> None:
     )
     export.add_argument("expert", metavar="EXPERT")
     export.add_argument("--format", default="safetensors", help="safetensors or gguf (safetensors)")
-    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 (bf16; gguf: f16)")
+    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 and q4_0 (bf16; gguf: f16)")
     export.add_argument("--out", type=Path, required=True, help="a new folder")
 
 
