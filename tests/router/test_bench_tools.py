@@ -11,10 +11,11 @@ pytest.importorskip("bfcl_eval")
 from domains.errors import UserError  # noqa: E402
 from domains.example import Message  # noqa: E402
 from domains.tool_calls import Function, ToolCall, call_text, parse  # noqa: E402
-from judges.bfcl.rows import CATEGORIES, MULTI_TURN, read_category, subset  # noqa: E402
+from judges.bfcl.rows import AST, CATEGORIES, MULTI_TURN, read_category, subset  # noqa: E402
 from router.benches._tool_answers import Answers, Asked  # noqa: E402
 from router.benches._tool_arms import Arm, ArmModels, parse_arm  # noqa: E402
 from router.benches._tool_rows import solve  # noqa: E402
+from router.benches._tool_score import call_accuracy  # noqa: E402
 from router.benches.tools import report, run  # noqa: E402
 from router.call_grammar import ToolUse  # noqa: E402
 from tests.fakes import write_base  # noqa: E402
@@ -163,3 +164,17 @@ def test_what_the_arms_decode_to():
 def test_both_sizes_are_refused(tmp_path):
     with pytest.raises(UserError, match="Give one of them"):
         run(home=tmp_path, rows=20, all_rows=True)
+
+
+def test_one_number_for_whatever_answers():
+    """The right call to every other row of each category is half of the calls; silence is none of them."""
+    given = subset(20, AST)
+    known = {task.turns[0].messages: call_text(right_calls(task)) for found in given.values() for task in found[::2]}
+    share = sum(len(found[::2]) / len(found) for found in given.values()) / len(given)
+
+    def ask(prompts):
+        assert all(prompt[0].content.startswith("You can call these functions") for prompt in prompts)
+        return [known.get(prompt[1:], "Words.") for prompt in prompts]
+
+    assert call_accuracy(ask, 20) == pytest.approx(share)
+    assert call_accuracy(lambda prompts: ["Words."] * len(prompts), 20) == 0

@@ -25,7 +25,13 @@ def changed(**arguments: object) -> str:
 
 @pytest.mark.parametrize(
     "answer",
-    [REFERENCE, call_text([REMIND, PAY]), f"Let me see. {REFERENCE}", changed(city="ST PAUL"), changed(loan=200000.0)],
+    [
+        REFERENCE,
+        call_text([REMIND, PAY]),
+        f"Let me see. {REFERENCE}",
+        changed(city=" ST. PAUL"),
+        changed(loan=200000.0),
+    ],
 )
 def test_right(answer):
     assert value(answer) == 1.0
