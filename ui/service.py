@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from domains.errors import unknown_name
 from router.assistant import AUTO, Assistant, Piece, Reply
 from router.route import Route
+from router.tool_requests import tool_route, tools_expert
 from ui.bodies import (
     Body,
     chunk_body,
@@ -170,7 +171,7 @@ class Service:
 
     async def best(self, asked: ChatRequest, client: str, started: float) -> Response:
         """The answers that the expert's preference head finds best, with their rewards."""
-        route = await self.call(self.assistant.route, asked.conversation, asked.model)
+        route = await self.call(self.routed, asked)
         await self.call(self.assistant.rewards, asked.conversation, route.expert, ())
         reply = replace(await self.start(asked, route.expert, client), route=route)
         pieces = await self.gathered(reply, started)
@@ -182,6 +183,11 @@ class Service:
         head["expertsmith"]["rewards"] = [rewards[i] for i in order]
         body = completion_body(head, [answers[i] for i in order], bool(asked.declared_tools))
         return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(route))
+
+    def routed(self, asked: ChatRequest) -> Route:
+        """Who answers, before anything is begun."""
+        found = tools_expert(self.assistant.experts) if asked.declared_tools and asked.model == AUTO else None
+        return tool_route(found, "tools") if found else self.assistant.route(asked.conversation, asked.model)
 
     async def gathered(self, reply: Reply, started: float) -> list[Piece]:
         """All pieces, at least one."""

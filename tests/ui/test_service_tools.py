@@ -131,6 +131,13 @@ def test_several_answers_each_have_their_calls(calls):
     assert len(ids) == 4
 
 
+def test_the_best_of_several_is_of_the_tools_expert_too(up):
+    """The fake's tools expert has no head, so it is refused by its name."""
+    response = up.chat(messages=ASK, tools=TOOLS, best_of=2)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "user_error")
+    assert TOOLS_EXPERT in response.json()["error"]["message"]
+
+
 def test_an_unknown_model_is_still_refused(up):
     with pytest.raises(openai.NotFoundError):
         up.client.chat.completions.create(model="tools/nothing", messages=ASK, tools=TOOLS)
