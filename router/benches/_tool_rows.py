@@ -50,7 +50,8 @@ def dialogue(task: Task) -> Dialogue:
 
 def conversation(task: Task) -> Dialogue:
     """A multi-turn row. It is wrong as soon as one turn is, so it ends there."""
-    outcome, messages = Outcome(False, "no_turns"), []
+    outcome = Outcome(False, "no_turns")
+    messages: list[Message] = []
     steps: list[list[tuple[ToolCall, ...]]] = []
     with World(task) as world:
         for turn in task.turns:
