@@ -93,7 +93,9 @@ def check(request: Request) -> None:
         raise UserError(f"{request.documents} is not a folder. Give --documents the folder with your files.")
     folder = request.folder
     if folder.resolve().is_relative_to(request.documents.resolve()):
-        raise UserError(f"{folder} would lie inside {request.documents}. Choose another place with --out.")
+        raise UserError(
+            f"{folder} would lie inside the folder of documents, {request.documents}. Choose another place with --out."
+        )
     if folder.exists() and not folder.is_dir() or folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
         raise UserError(
             f"{folder} exists and was not made by '{MADE_BY}'. Choose another name, or --out another place."
@@ -182,6 +184,8 @@ def is_duplicate(row: dict[str, Any], index: DuplicateIndex, tally: Tally) -> bo
     found = index.seen("document", Mark(**row["mark"]), row["file"], same_numbers=False)
     if found:
         tally.add_change(f"document, {found[0]}", {"removed": row["file"], "of": found[1]})
+        tally.blocks_in += row["stages"][FILE_STAGES[-1]]["blocks_out"]
+        tally.characters_in += row["stages"][FILE_STAGES[-1]]["characters_out"]
         row["reason"] = f"{found[0]} duplicate of {found[1]}."
     return bool(found)
 
@@ -258,7 +262,8 @@ def write_settings(request: Request) -> None:
         f'licence = "{LICENCE}"\n'
         f'system_prompt = "You answer questions about {title.lower()} in plain words. Say so when you do not know."\n'
         'notice = "General information from the documents that were given. It is not professional advice."\n'
-        "labels = []\n",
+        "labels = []  # what a message can be classified as, at least two\n"
+        'held_out = ["questions", "instructions"]  # files that are never trained on\n',
     )
 
 
@@ -332,5 +337,7 @@ def summary(report: dict[str, Any], folder: Path) -> list[str]:
         f"{speed['bytes_read'] / 1e6:.2f} MB in {speed['seconds_reading_and_cleaning']:.1f} s "
         f"({speed['megabytes_per_second']:.2f} MB/s) into {len(report['documents'])} documents: {folder / REPORT}"
     )
-    lines.append(f"Next: set title, about and licence in {folder / 'domain.toml'}, then")
-    return [*lines, f"  expertsmith validate {folder}", f"  expertsmith build {folder}"]
+    lines.append(f"Next: set title, about, licence and labels in {folder / 'domain.toml'}, then")
+    kinds = "persona_contrast,classification,summarization,question_answer,routing"
+    verbs = (f"validate {folder}", f"data {folder} --kind {kinds}", f"build {folder}")
+    return [*lines, *(f"  expertsmith {verb}" for verb in verbs)]

@@ -299,6 +299,11 @@ def limited(rows: Sequence[Any], limit: int) -> list[Any]:
     return list(rows[:limit] if limit else rows)
 
 
+def spread(rows: Sequence[Any], limit: int) -> list[Any]:
+    """`limit` rows evenly over all of them, which lie in the order of their kinds; all of them when it is 0."""
+    return [rows[len(rows) * place // limit] for place in range(limit)] if 0 < limit < len(rows) else list(rows)
+
+
 @dataclass(frozen=True)
 class Held:
     """The held-out rows of a domain that an arm answers, cut to the recipe's limits."""
@@ -320,7 +325,7 @@ class Held:
             limited(domain.examples("summarization", "test"), settings.limit),
             limited(Domain.load(HOUSE).examples("instructions", "test"), few),
             limited(domain.examples("instructions", "test"), few),
-            limited(domain.examples("calls", "test"), settings.label_limit),
+            spread(domain.examples("calls", "test"), settings.label_limit),
         )
 
 

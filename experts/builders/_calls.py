@@ -16,8 +16,8 @@ CHOSEN = "chosen"
 
 
 def call_items(domain: Domain) -> list[Item]:
-    """One per row of calls of the training split; none in other domains."""
-    return [call_item(row) for row in domain.examples("calls", "train")]
+    """One per row of calls, whose split its pairs keep; none in other domains."""
+    return [call_item(row) for row in domain.records("calls.jsonl")]
 
 
 def call_item(row: Example) -> Item:

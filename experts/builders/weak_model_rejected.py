@@ -29,8 +29,8 @@ USES_MODEL = True
 
 
 def items(material: Material) -> list[Item]:
-    """One per section, and per row of calls, of the training split."""
-    return [*passages(material.domain.sections("train")), *call_items(material.domain)]
+    """One per section, and per row of calls."""
+    return [*passages(material.domain.documents), *call_items(material.domain)]
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:

@@ -30,10 +30,10 @@ EXAMPLES: Mapping[str, Any] = {
 
 
 def items(material: Material) -> list[Item]:
-    """One per row of calls of the training split."""
+    """One per row of calls."""
     found = call_items(material.domain)
     if not found:
-        raise UserError(f"{material.domain.name} has no training rows in calls.jsonl. Choose another kind.")
+        raise UserError(f"{material.domain.name} has no rows in calls.jsonl. Choose another kind.")
     return found
 
 

@@ -29,6 +29,7 @@ from experts.checkpoint import load, load_tokenizer
 from experts.encoding import prompt_ids
 from experts.expert import Expert, built_experts
 from experts.export import base_of, write
+from experts.measure import spread
 from judges.call_match import makes_calls
 
 EXPERT = "tools/calls"
@@ -209,8 +210,7 @@ def timed_prompt() -> tuple[Message, ...]:
 
 def development_score(num_rows: int) -> Score:
     """The share of right answers on the development rows of the domain; `num_rows` spread over them, 0 = all."""
-    rows = Domain.load(DOMAIN).examples("calls", "dev")
-    kept = rows[:: max(1, len(rows) // num_rows)][:num_rows] if num_rows else rows
+    kept = spread(Domain.load(DOMAIN).examples("calls", "dev"), num_rows)
 
     def score(ask: Ask) -> float:
         answers = ask([row.prompt for row in kept])

@@ -128,7 +128,7 @@ def test_a_call_without_arguments_or_with_zero_is_no_obstacle(key):
 def test_the_builder_keeps_the_split_of_its_rows(tmp_path):
     domain = Domain.load(write_tools_domain(tmp_path / "kit"))
     made = items(Material(domain))
-    assert {item.id for item in made} == {row.id for row in domain.examples("calls", "train")}
+    assert {item.id for item in made} == {row.id for row in domain.records("calls.jsonl")}
     for item in made:
         row = build(item, None)
         assert item.data["split_of"] == item.id
