@@ -93,7 +93,7 @@ FORMULAS: dict[str, Formula] = {
 }
 
 
-def summary(counts: Mapping[str, Count]) -> dict[str, dict[str, float | None]]:
+def summary(counts: Mapping[str, Count]) -> dict[str, dict[str, float]]:
     """Each formula with its interval (stratified parametric bootstrap: in each category the number of right rows is
     drawn again) and its null floor: what a model gets that never calls anything."""
     sizes = {name: count.size for name, count in counts.items()}

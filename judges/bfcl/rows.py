@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from domains.errors import UserError, unknown_name
-from domains.example import Message
+from domains.example import Message, Role
 from domains.tool_calls import Function
 from judges.bfcl.official import official
 
@@ -23,7 +23,7 @@ AST = NON_LIVE + LIVE
 CATEGORIES = NON_LIVE + IRRELEVANCE[:1] + LIVE + IRRELEVANCE[1:] + RELEVANCE + MULTI_TURN
 SUBSET_SEED = 20_251_123
 MULTI_TURN_SHARE = 4
-ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
+ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
