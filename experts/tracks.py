@@ -1,9 +1,17 @@
-"""Which experts a domain can have: a track needs training rows, and a domain of documents alone has none."""
+"""Which experts a domain can have: a track needs training rows, and a domain of documents alone has none. And how a
+finished stage is told."""
 
 from __future__ import annotations
 
-from domains.domain import Domain
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from domains.domain import CALLS, Domain
 from domains.example import Example
+from experts.foundation import HOUSE
+
+if TYPE_CHECKING:
+    from experts.build import Build
 
 ROWS = {"structured": "classification.jsonl or summarization.jsonl", "conversation": "preferences.jsonl"}
 
@@ -24,3 +32,29 @@ def skipped(domain: Domain) -> list[str]:
     """Why tracks are left out, one line each."""
     missing = [track for track in ROWS if track in domain.tracks and track not in trainable(domain)]
     return [f"{domain.name}/{track}: skipped, there are no training rows in {ROWS[track]}." for track in missing]
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """The numbers of a stage in brackets."""
+    plain = {k: v for k, v in metrics.items() if isinstance(v, int | float | str) and k != "template"}
+    return f"({', '.join(f'{k} {v}' for k, v in plain.items())})"
+
+
+def calls_stages() -> Any:
+    """The stages of a domain of function calls; they are made of the stages of a build."""
+    from experts import calls
+
+    return calls
+
+
+def stage_names(build: Build) -> list[str]:
+    """Names for the running list."""
+    if build.domain.name == HOUSE:
+        return ["house/instruct"]
+    if CALLS in build.domain.tracks:
+        return ["house/instruct", *calls_stages().names(build)]
+    reward_model = ["reward_model"] if build.has_reward_model and "conversation" in build.trainable else []
+    tracks = ["structured", *reward_model, "conversation", "multi_task"]
+    kept = [name for name in tracks if name in (*build.trainable, "reward_model")]
+    names = [f"{build.domain.name}/{name}" for name in ("pretrain", "residual", *kept, "sft_after_dapt")]
+    return ["house/instruct", *names]

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from domains.domain import GENERAL, Domain
+from domains.domain import CALLS, GENERAL, Domain
 from domains.engine import Engine
 from domains.errors import unknown_name
 from domains.example import Example
@@ -60,6 +60,12 @@ ARMS = {
     "structured": "SFT on classification and summaries, starting from DAPT + residual.",
     "multi_task": "SFT, then DPO, in one adapter.",
 }
+CALL_ARMS = {
+    "foundation": ARMS["foundation"],
+    "instruct": ARMS["instruct"],
+    "calls_sft": "SFT on function calls, starting from instruct.",
+    "calls": "SFT on function calls, then preference optimization against wrong calls.",
+}
 NUM_SAMPLES = 24
 ROUTING = "routing.json"
 UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "settings"}
@@ -84,7 +90,7 @@ class Evaluation:
     def arms(self) -> dict[str, str]:
         """What is measured, each with a sentence."""
         others = {arm: f"{e.model_name} at {e.url}, asked as it is." for arm, e in self.endpoints.items()}
-        return {arm: ARMS[arm] for arm in self.arm_names} | others
+        return {arm: arms_of(self.domain)[arm] for arm in self.arm_names} | others
 
     @property
     def domain(self) -> Domain:
@@ -211,7 +217,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         rows=rows,
         provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
-        routing=routing(run, router) if router else {},
+        routing=routing(run, router) if router and CALLS not in run.domain.tracks else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
         notes=notes(run),
         items=item_facts(run.domain, Domain.load(HOUSE)),
@@ -355,10 +361,17 @@ def epochs_note(run: Evaluation) -> str:
     )
 
 
-def arm_names(text: Sequence[str]) -> tuple[str, ...]:
-    """Arms by their names or by the names of experts (`mortgage/conversation`); all when none is given."""
-    names = tuple("instruct" if name == GENERAL else name.rpartition("/")[2] for name in text) or tuple(ARMS)
+def arms_of(domain: Domain) -> dict[str, str]:
+    """The arms of a domain, each with a sentence."""
+    return CALL_ARMS if CALLS in domain.tracks else ARMS
+
+
+def arm_names(text: Sequence[str], domain: Domain | None = None) -> tuple[str, ...]:
+    """Arms by their names or by the names of experts (`mortgage/conversation`), those of a domain where one is given;
+    all of them when none is left."""
+    names = dict.fromkeys("instruct" if name == GENERAL else name.rpartition("/")[2] for name in text)
     for name in names:
-        if name not in ARMS:
-            raise unknown_name("arm", name, ARMS)
-    return tuple(dict.fromkeys(names))
+        if name not in ARMS | CALL_ARMS:
+            raise unknown_name("arm", name, ARMS | CALL_ARMS)
+    own = arms_of(domain) if domain else ARMS
+    return tuple(name for name in names if name in own) or tuple(own)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from router.assistant import Piece, TokenLogprob
 from router.route import Route
-from ui.tool_calls import Said
+from ui.tool_calls import read_calls
 
 Body = dict[str, Any]
 
@@ -61,17 +61,17 @@ def usage_body(pieces: Sequence[Piece]) -> Body:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def completion_body(head: Body, answers: Sequence[Collected], read_calls: Callable[[str], Said] | None) -> Body:
-    """Whole answers; `head` has id, created, model and expertsmith. `read_calls`: None where no tool may be called."""
-    choices = [choice_body(index, answer, read_calls) for index, answer in enumerate(answers)]
+def completion_body(head: Body, answers: Sequence[Collected], with_tools: bool) -> Body:
+    """Whole answers; `head` has id, created, model and expertsmith."""
+    choices = [choice_body(index, answer, with_tools) for index, answer in enumerate(answers)]
     return head | {"object": "chat.completion", "choices": choices}
 
 
-def choice_body(index: int, answer: Collected, read_calls: Callable[[str], Said] | None) -> Body:
+def choice_body(index: int, answer: Collected, with_tools: bool) -> Body:
     """One answer of several."""
     message: Body = {"role": "assistant", "content": answer.text, "refusal": None}
     reason = answer.finish_reason
-    said = read_calls(answer.text) if read_calls else None
+    said = read_calls(answer.text) if with_tools else None
     if said and said.tool_calls:
         message |= {"content": said.content, "tool_calls": list(said.tool_calls)}
         reason = "tool_calls" if reason == "stop" else reason

@@ -256,7 +256,8 @@ def add_judging(verbs: Any) -> None:
     bench.add_argument(
         "name",
         metavar="NAME",
-        help="preference, objectives, recommendation, references, residual, router, evaluation, serving or improve",
+        help="preference, objectives, recommendation, references, residual, router, evaluation, serving, improve, edge "
+        "or tools",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
@@ -264,6 +265,9 @@ def add_judging(verbs: Any) -> None:
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
     bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of the pair (2e9)")
     bench.add_argument("--python", metavar="PATH", help="residual: interpreter that has mergekit and residuals")
+    bench.add_argument("--rows", type=int, metavar="N", help="tools: a fixed random subset of about N rows (200)")
+    bench.add_argument("--all", action="store_true", dest="all_rows", help="tools: every row")
+    bench.add_argument("--arms", metavar="A,B", help="tools: before, prompt, constrained, sft, sft+preference, ...")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 
 
@@ -358,7 +362,7 @@ def add_using(verbs: Any) -> None:
     )
     export.add_argument("expert", metavar="EXPERT")
     export.add_argument("--format", default="safetensors", help="safetensors or gguf (safetensors)")
-    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 (bf16; gguf: f16)")
+    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 and q4_0 (bf16; gguf: f16)")
     export.add_argument("--out", type=Path, required=True, help="a new folder")
 
 

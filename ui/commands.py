@@ -20,6 +20,7 @@ from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 
 Options = argparse.Namespace
+BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
 BENCHES = ("experts.benches", "router.benches", "ui.benches")
 TOO_MANY_FAILED = 3
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
@@ -100,8 +101,8 @@ def build_alone(options: Options, name: str) -> None:
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
     """The stages and what is there already; nothing is written."""
-    from experts.build import stage_names
     from experts.journal import read_record
+    from experts.tracks import stage_names
 
     rows = []
     for each in builds:
@@ -190,7 +191,7 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            arms, others = arm_names(names(options.experts)), endpoint_arms(options)
+            arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
             engine = Engine("ray", 0, uses_gpu=True) if options.engine == "ray" else Engine()
             plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine)
             report = run(plan, assistant.router, options.command)
@@ -274,14 +275,17 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    options_of_some = ("data", "recipe", "num_bytes", "python")
-    given = {name: value for name in options_of_some if (value := getattr(options, name))}
+    given = {name: value for name in BENCH_OPTIONS if (value := getattr(options, name))}
     measure = find_bench(options.name).run
     for name in given:
         if name not in signature(measure).parameters:
-            shown = name.removeprefix("num_")
-            raise UserError(f"The bench '{options.name}' takes no --{shown}. Leave it out; 'expertsmith bench --help'.")
+            word = name.removesuffix("_rows").removeprefix("num_")
+            raise UserError(f"The bench '{options.name}' takes no --{word}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
+    if options.name == "tools":
+        from ui.tools_page import write_tools_page
+
+        say(f"Wrote {write_tools_page(found, options.home / 'benches' / 'tools')}")
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
 

@@ -19,7 +19,7 @@ from router.assistant import BackendFailed, Busy, Closing, TimedOut
 
 Body = dict[str, Any]
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-ARMS = {"str", "tuple", "list", "none", "NamedChoice"}  # of a union in pydantic's location; not part of a field's name
+ARMS = {"str", "tuple", "list", "none"}  # of a union in pydantic's location; not part of a field's name
 BUILT_IN = frozenset(get_args(ErrorType))  # other error types of ours are named after the field that is wrong
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,17 @@ and bad is refused by name. `best_of` is an extension: the answers that the expe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from domains.example import Message
+from domains.tool_calls import call_text, response_text
 from router.assistant import Sampling
 from ui.openai_errors import bad_field
-from ui.tool_calls import Said, call_schema, call_text, read_calls, read_whole_call, response_text
+from ui.tool_calls import call_of_wire
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
@@ -84,8 +85,9 @@ class Turn(Bounded):
         if self.role == "tool":
             return Message("user", response_text(self.text))
         if self.role == "assistant":
-            calls = [call_text(call.function.name, call.function.arguments) for call in self.tool_calls or ()]
-            return Message("assistant", "\n".join([*([self.text] if self.text else []), *calls]))
+            calls = [call_of_wire(call.function.name, call.function.arguments) for call in self.tool_calls or ()]
+            parts = [self.text, call_text(calls) if calls else ""]
+            return Message("assistant", "\n".join(part for part in parts if part))
         return Message("user" if self.role == "user" else "system", self.text)
 
 
@@ -153,17 +155,32 @@ class Tool(Bounded):
     function: DeclaredFunction
 
 
-class ChosenFunction(Bounded):
-    """The name of a declared function."""
+class NamedFunction(Bounded):
+    """A function by its name."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class NamedChoice(Bounded):
-    """The function that has to be called."""
+class ToolChoice(Bounded):
+    """Whether a function may (`auto`), may not (`none`) or must (`required`) be called, or must be this one."""
 
-    type: Literal["function"]
-    function: ChosenFunction
+    type: Literal["auto", "none", "required", "function"]
+    function: NamedFunction | None = None
+
+    @model_validator(mode="after")
+    def check_function(self) -> Self:
+        """A name exactly where it belongs."""
+        if (self.type == "function") != (self.function is not None):
+            raise PydanticCustomError("function", 'goes with type = "function", and only with it')
+        return self
+
+
+def as_choice(value: Any) -> Any:
+    """A word as the object that it stands for."""
+    return {"type": value} if isinstance(value, str) and value != "function" else value
+
+
+Choice = Annotated[ToolChoice, BeforeValidator(as_choice, json_schema_input_type=Any)]
 
 
 class ChatRequest(Bounded):
@@ -185,7 +202,8 @@ class ChatRequest(Bounded):
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
 
     @model_validator(mode="after")
     def check_together(self) -> Self:
@@ -195,19 +213,22 @@ class ChatRequest(Bounded):
             raise PydanticCustomError("top_logprobs", "needs logprobs = true")
         if len(self.declared_tools or "") > MAX_SCHEMA_CHARACTERS:
             raise PydanticCustomError("tools", f"are longer than {MAX_SCHEMA_CHARACTERS:,} characters")
+        self.check_tools()
         if self.best_of is not None:
             self.check_best_of(self.best_of)
-        if self.must_call:
-            self.check_tool_choice()
         return self
 
-    def check_tool_choice(self) -> None:
-        """What a call that has to be made needs."""
-        if not self.callable_tools:
-            named = isinstance(self.tool_choice, NamedChoice) and self.tools
-            raise PydanticCustomError("tool_choice", "names no function of tools" if named else "needs tools")
-        if self.response_format is not None and self.response_format.as_schema:
-            raise PydanticCustomError("tool_choice", "asks for a call, response_format for something else; drop one")
+    def check_tools(self) -> None:
+        """Functions have different names, and what must be called is among them."""
+        names = [tool.function.name for tool in self.tools or ()]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("tools", "hold two functions of the same name")
+        if self.tool_choice is None or self.tool_choice.type in ("auto", "none"):
+            return
+        if not names:
+            raise PydanticCustomError("tool_choice", "asks for a call, but there are no tools")
+        if self.call_only is not None and self.call_only not in names:
+            raise PydanticCustomError("tool_choice", "names a function that is not in tools")
 
     def check_best_of(self, best_of: int) -> None:
         """What choosing among several answers needs."""
@@ -225,8 +246,8 @@ class ChatRequest(Bounded):
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """The messages in our own form."""
-        return tuple(turn.message for turn in self.messages)
+        """The messages in our own form; the results of several calls are one message."""
+        return tuple(joined(self.messages))
 
     @property
     def wants_usage_chunk(self) -> bool:
@@ -239,37 +260,16 @@ class ChatRequest(Bounded):
         return (self.best_of or 1) > 1
 
     @property
-    def must_call(self) -> bool:
-        """Whether the answer has to be a call."""
-        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedChoice)
-
-    @property
-    def callable_tools(self) -> tuple[Tool, ...]:
-        """The tools that may be called."""
-        if not isinstance(self.tool_choice, NamedChoice):
-            return self.tools or ()
-        return tuple(tool for tool in self.tools or () if tool.function.name == self.tool_choice.function.name)
-
-    @property
-    def read_calls(self) -> Callable[[str], Said] | None:
-        """How calls are read from an answer; None where none may be made."""
-        if self.declared_tools is None:
-            return None
-        return read_whole_call if self.must_call else read_calls
-
-    @property
-    def answer_schema(self) -> str | None:
-        """The JSON schema that the answer has to fit."""
-        if self.must_call:
-            return call_schema([tool.function.model_dump() for tool in self.callable_tools])
-        return self.response_format.as_schema if self.response_format else None
-
-    @property
     def declared_tools(self) -> str | None:
         """The tools as JSON text, None where none may be called."""
-        if not self.tools or self.tool_choice == "none":
+        if not self.tools or (self.tool_choice and self.tool_choice.type == "none"):
             return None
         return json.dumps([tool.model_dump() for tool in self.tools])
+
+    @property
+    def call_only(self) -> str | None:
+        """The function that must be called."""
+        return self.tool_choice.function.name if self.tool_choice and self.tool_choice.function else None
 
     @property
     def sampling(self) -> Sampling:
@@ -284,8 +284,11 @@ class ChatRequest(Bounded):
             stop=self.stop or (),
             num_answers=max(self.n or 1, self.best_of or 1),
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
-            json_schema=self.answer_schema,
+            json_schema=self.response_format.as_schema if self.response_format else None,
             tools=self.declared_tools,
+            call_required=bool(self.tool_choice and self.tool_choice.type == "required"),
+            call_only=self.call_only,
+            parallel_calls=self.parallel_tool_calls is not False,
         )
 
 
@@ -300,7 +303,7 @@ class RouteRequest(Bounded):
     def check_together(self) -> Self:
         """Exactly one of them, with something to read in it."""
         if sum(value is not None for value in (self.text, self.texts, self.messages)) != 1:
-            raise PydanticCustomError("text", "must be given, or texts or messages, and only one of the three")
+            raise PydanticCustomError("text", "or texts or messages must be given, and only one of them")
         if self.text is not None and not self.text.strip():
             raise PydanticCustomError("text", "is blank; write the request to route")
         if self.texts is not None:
@@ -313,8 +316,19 @@ class RouteRequest(Bounded):
     def conversations(self) -> list[tuple[Message, ...]]:
         """The requests as messages."""
         if self.messages is not None:
-            return [tuple(turn.message for turn in self.messages)]
+            return [tuple(joined(self.messages))]
         return [(Message("user", text),) for text in self.texts or (self.text or "",)]
+
+
+def joined(turns: Sequence[Turn]) -> list[Message]:
+    """Turns as messages; what functions returned one after the other is told at once."""
+    messages: list[Message] = []
+    for before, turn in zip([None, *turns], turns, strict=False):
+        message = turn.message
+        if before is not None and before.role == turn.role == "tool":
+            message = Message(message.role, f"{messages.pop().content}\n{message.content}")
+        messages.append(message)
+    return messages
 
 
 def check_turns(turns: Sequence[Turn]) -> None:
