@@ -39,11 +39,13 @@ class Expert:
 
     @property
     def has_adapter(self) -> bool:
-        """False for the base model as it is."""
+        """False for the base model as it is, and for a model of its own."""
         return (self.folder / CONFIG).exists()
 
     def checkpoint(self, base: Path) -> Checkpoint:
-        """The expert over its base model."""
+        """The expert over its base model; one of full weights is a model of its own."""
+        if (self.folder / "config.json").exists():
+            return Checkpoint(self.folder)
         return Checkpoint(base, self.folder if self.has_adapter else None)
 
 
