@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from domains.example import Example, Message, Preference
 from experts import ranks
 from experts.alignment import REFERENCES, Alignment, train_preferences
@@ -99,8 +101,25 @@ def ask_cache(folder: Path) -> list[tuple[float, ...]]:
         return ReferenceCache(folder / REFERENCES).filled([row.id for row in ROWS], ROWS, score_rows)
 
 
+def pretend_accelerator() -> None:
+    """Let accelerate shard on a CPU: it starts FSDP for accelerators alone, so the CPU is called one."""
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
+    def prepared_backend(state: Any, *args: Any, **options: Any) -> tuple[str, DistributedType]:
+        return "gloo", DistributedType.MULTI_XPU
+
+    def set_device(state: Any) -> None:
+        state.device = torch.device("cpu")
+
+    PartialState._prepare_backend, PartialState.set_device = prepared_backend, set_device
+    torch.distributed.init_process_group("gloo")
+
+
 def main(folder: Path, names: Sequence[str]) -> None:
     """The jobs in order, by all ranks."""
+    if ranks.is_sharded():
+        pretend_accelerator()
     ranks.join(is_cpu=True)
     for name in names:
         alignment = run_job(name, folder)
@@ -124,11 +143,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, DTYPE: "float32", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
 
 
-def run_ranks(folder: Path, names: Sequence[str], num_ranks: int = 2) -> None:
-    """The jobs in several processes."""
+def run_ranks(folder: Path, names: Sequence[str], num_ranks: int = 2, **more: str) -> None:
+    """The jobs in several processes; `more` is set in their environment."""
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
     command = [sys.executable, "-m", *launcher, "-m", "tests.fakes_ranks", str(folder), *names]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
