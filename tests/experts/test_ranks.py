@@ -8,11 +8,14 @@ import json
 
 import pytest
 import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import load_file
 
 from experts.alignment import REFERENCES, STATE
 from experts.checkpoint import WEIGHTS
 from experts.device import DTYPE
+from experts.launcher import Launch, find_launch, read_settings
 from experts.train import LOG
 from tests.fakes_ranks import JOBS, prepared, run_job, run_ranks
 
@@ -31,12 +34,20 @@ def one(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """All jobs in two processes."""
-    folder = prepared(tmp_path_factory.mktemp("two"))
-    run_ranks(folder, list(JOBS))
+@pytest.fixture(scope="module", params=["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])
+def two(request, tmp_path_factory):
+    """All jobs in two processes: each with the whole model, or with its part by the shipped FSDP2 configuration."""
+    folder = prepared(tmp_path_factory.mktemp(request.param))
+    run_ranks(folder, list(JOBS), **(sharding() if request.param == "fsdp2" else {}))
     return folder
+
+
+def sharding():
+    """The environment that accelerate gives to its processes for the shipped configuration, in fp32."""
+    file = find_launch("fsdp2")
+    launch = Launch(file, read_settings(file), {"num_processes": "2", "mixed_precision": "no"})
+    args = _validate_launch_command(launch_command_parser().parse_args(launch.command(["build"])[3:]))[0]
+    return {k: v for k, v in prepare_multi_gpu_env(args).items() if k.startswith(("FSDP_", "ACCELERATE_"))}
 
 
 def curve(folder, name):
