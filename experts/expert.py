@@ -103,6 +103,14 @@ def built_experts(home: Path) -> dict[str, Expert]:
     return found
 
 
+def experts_apart(home: Path) -> list[str]:
+    """Offered experts over another base than the general model's, such as those of full weights: no process serves them
+    together."""
+    found = {name: expert for name, expert in built_experts(home).items() if is_offered(name)}
+    base = found[GENERAL].base_digest if GENERAL in found else ""
+    return sorted(name for name, expert in found.items() if expert.base_digest != base)
+
+
 def is_offered(name: str) -> bool:
     """Whether a built model is one of the experts that people use, and not only an arm of the report."""
     return name == GENERAL or name.rpartition("/")[2] in TRACKS

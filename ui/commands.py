@@ -122,10 +122,14 @@ def dry_run(options: Options, builds: Sequence[Any]) -> int:
 
 def fit_router(home: Path, recipe: Any) -> dict[str, Any]:
     """Fit the router unless it fits already."""
+    from experts.expert import experts_apart
     from router.calibration import Abstention
     from router.engine import Engine
     from router.fit import domain_names, fit_router, is_fitted
 
+    if apart := experts_apart(home):
+        say(f"No router is fitted: {', '.join(apart)} and the general model share no base. Export them to serve them.")
+        return {}
     engine = Engine(home)
     abstention = Abstention(recipe.router.abstention, recipe.router.target)
     if not domain_names(engine) or is_fitted(home, engine, abstention):
