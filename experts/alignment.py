@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,19 +20,36 @@ from experts.head import PreferenceHead, load_head
 from experts.logprobs import HEAD
 from experts.mixing import Mixing
 from experts.preferences import (
+    Collator,
     EncodedPreference,
     Measured,
     Objective,
     PreferenceBatch,
     Running,
+    collate_alone,
+    collate_preferences,
     collator_for,
     encode_preference,
     preference_batch,
     references_of,
 )
+from experts.ranks import agreed, first_alone, means, rank
 from experts.recipe import Training
 from experts.references import ReferenceCache
-from experts.train import LOG, Log, MarkComplete, Trainable, arguments, autocast, checked, fit, prepare
+from experts.saving import head_state, save_trained
+from experts.train import (
+    LOG,
+    Log,
+    MarkComplete,
+    Trainable,
+    arguments,
+    autocast,
+    checked,
+    fit,
+    for_scoring,
+    num_steps,
+    prepare,
+)
 
 STATE = "alignment.json"
 REFERENCES = "references.json"
@@ -130,7 +146,8 @@ class PreferenceTrainer(Trainer):
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
         """One log line, with the means since the last one."""
         if self.num_summed:
-            logs = logs | {name: round(value / self.num_summed, 4) for name, value in self.sums.items()}
+            found = means({name: value / self.num_summed for name, value in self.sums.items()})
+            logs = logs | {name: round(value, 4) for name, value in found.items()}
             self.sums, self.num_summed = {}, 0
         super().log(logs, *args, **options)
 
@@ -144,10 +161,11 @@ class PreferenceTrainer(Trainer):
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         super()._save_checkpoint(*args, **options)
         folder = Path(cast(str, self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        (folder / STATE).write_text(json.dumps(self.alignment.state()))
-        head = getattr(self.model, HEAD, None)
-        if head is not None:
-            head.save(folder)
+        head = head_state(self.model) if hasattr(self.model, HEAD) else {}
+        if rank() == 0:
+            (folder / STATE).write_text(json.dumps(self.alignment.state()))
+        if rank() == 0 and head:
+            cast(PreferenceHead, getattr(self.model, HEAD)).save(folder, head)
 
 
 def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alone
@@ -162,14 +180,12 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
     """Preference training; the adapter, and the head of an objective that has one, are written to `folder`."""
     if not rows:
         raise UserError("There is nothing to align on: the preference training split is empty. Add preference rows.")
-    ready = prepare(start, settings, seed)
+    ready = prepare(start, settings, seed, folder)
     add_head(ready, alignment.objective, seed)
     cache = ReferenceCache(folder / REFERENCES, settings.row_tokens)
     encoded = encoded_rows(ready, start, rows, alignment, cache)
-    num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
     pad_id = ready.tokenizer.pad_token_id
-    with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
-        collator = collator_for(ready.model, encoded[0], settings.row_tokens, pad_id)
+    collator = shared_collator(ready, encoded[0], settings.row_tokens)
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
         chosen = [encoded[item["row"]] for item in items]
@@ -178,7 +194,7 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
     trainer = PreferenceTrainer(
         model=ready.model,
         alignment=alignment,
-        args=TrainingArguments(**arguments(folder, settings, seed, ready.device, num_steps)),
+        args=TrainingArguments(**arguments(folder, settings, seed, ready.device, num_steps(len(rows), settings))),
         train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
         data_collator=to_batch,
         processing_class=ready.tokenizer,
@@ -191,11 +207,17 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
             getattr(ready.model, HEAD).load_state_dict(load_head(checkpoint).state_dict())
 
     metrics = fit(trainer, folder, restore)
-    if trainer.is_world_process_zero():
-        ready.model.save_pretrained(folder)
-        if hasattr(ready.model, HEAD):
-            getattr(ready.model, HEAD).save(folder)
+    save_trained(trainer.model, ready.shapes, folder)
     return metrics
+
+
+def shared_collator(ready: Trainable, row: EncodedPreference, row_tokens: int) -> Collator:
+    """The collator that fits the model, found by rank 0."""
+    packs = True
+    if rank() == 0:
+        with for_scoring(ready), torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
+            packs = collator_for(ready.model, row, row_tokens, ready.tokenizer.pad_token_id) is collate_preferences
+    return collate_preferences if agreed(packs) else collate_alone
 
 
 def add_head(ready: Trainable, objective: Objective, seed: int) -> None:
@@ -236,10 +258,11 @@ def reference_columns(
     """Every reference's log-probabilities for each row. The starting model is scored as it is in memory; any other
     reads the same text with its own tokenizer and template."""
     wanted = [*rows, *alignment.held_out] if alignment.mixing.needs_held_out else list(rows)
-    columns = [
-        cache.column(reference, wanted, ready if reference == start else None)
-        for reference in alignment.references or (start,)
-    ]
+    with first_alone(), for_scoring(ready):
+        columns = [
+            cache.column(reference, wanted, ready if reference == start else None)
+            for reference in alignment.references or (start,)
+        ]
     table = list(zip(*columns, strict=True))
     if alignment.mixing.needs_held_out:
         alignment.mixing.fit_rows(table[len(rows) :])

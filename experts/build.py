@@ -21,19 +21,22 @@ from domains.example import Example, Preference
 from domains.vote_training import VoteRows, vote_rows
 from domains.votes import Votes
 from experts import house
-from experts.checkpoint import CONFIG, Checkpoint, joined
-from experts.device import release_memory
+from experts.checkpoint import CONFIG, Checkpoint, joined, load_tokenizer
+from experts.device import probe, release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
 from experts.journal import RECORD, Stage, discard, read_record, run_stage
 from experts.preferences import load_objective
+from experts.quantized import check_can_quantize
+from experts.ranks import agreed, rank
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
 from experts.tracks import calls_stages, skipped, stage_names, structured_examples, summary, trainable
 
 TRACK_WORK = "track"
+FULL_WEIGHTS = ("config.json", "generation_config.json", "model*")
 SOURCE = "source.json"
 UNSEEN_SETTINGS = ("checkpoint_steps", "gradient_checkpointing", "compile", "votes")  # the same rows, the same result
 REFERENCE_ARMS = ("foundation", "instruct", "dapt", "dapt_residual")
@@ -114,9 +117,12 @@ class Build:
         return vote_rows(self.domain, Votes.of_home(self.home), (Domain.load(HOUSE),))
 
     def track(self, name: str) -> Checkpoint:
-        """A model trained on top of the domain model."""
+        """A model trained on top of the domain model: an adapter, or all weights."""
+        folder = self.folder / name
+        if (folder / RECORD).exists() and not (folder / CONFIG).exists():
+            return Checkpoint(folder)
         base = self.dapt.base if name == "sft_after_dapt" else self.dapt_residual.base
-        return Checkpoint(base, self.folder / name)
+        return Checkpoint(base, folder)
 
     def expert(self, name: str) -> Checkpoint:
         """A built expert by name."""
@@ -166,13 +172,15 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     names = stage_names(build)
     for settings in (build.recipe.align, build.recipe.calls_align):
         align.check(settings)  # refuse it now, not after an hour
+    check_methods(build.recipe)
     _ = build.base_digest, build.instruct.base  # and models that are not there
-    write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
+    if rank() == 0:
+        write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
     for text in skipped(build.domain):
         report(text)
     for number, stage in enumerate(build.stages(), 1):
-        reused = stage.done
+        reused = agreed(stage.done)
         label = f"[{number}/{len(names)}] {stage.name}"
         report(f"{label}: {'already done' if reused else 'running'}")
         record = run_stage(stage)
@@ -181,8 +189,16 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
         if not reused:
             report(f"{label}: done in {record['seconds']:.0f} s {summary(record['metrics'])}")
     resolved = json.dumps(build.recipe.model_dump(mode="json"), indent=2)
-    write_text_atomically(build.folder / "recipe.json", resolved)
+    if rank() == 0:
+        write_text_atomically(build.folder / "recipe.json", resolved)
     return records
+
+
+def check_methods(recipe: Recipe) -> None:
+    """Refuse a way of training that this machine does not have."""
+    trained = (recipe.house, recipe.pretrain, recipe.sft, recipe.sft_after_dapt, recipe.align, recipe.reward_model)
+    if any(settings.method == "qlora" for settings in trained):
+        check_can_quantize(probe())
 
 
 def house_stage(build: Build) -> Stage:
@@ -197,11 +213,11 @@ def house_stage(build: Build) -> Stage:
         metrics = house.shipped_metrics(stage.digest) if build.recipe.foundation.shipped_house else None
         if metrics is None:
             metrics = sft.run(build.base, examples, settings, build.recipe.seed, work)
-        else:
+        elif rank() == 0:
             house.use_shipped(work)
         return finish(build, GENERAL, about, Finish(build.base, examples, metrics), folder)
 
-    stage = Stage("house/instruct", build.house_folder, record, run)
+    stage = Stage("house/instruct", build.house_folder, record, run, trains=True)
     return stage
 
 
@@ -225,7 +241,8 @@ def pretrain_stage(build: Build) -> Stage:
     def run(folder: Path) -> Mapping[str, Any]:
         return pretrain.run(build.base, documents, settings, build.recipe.seed, folder)
 
-    return Stage(f"{build.domain.name}/pretrain", build.folder / "pretrain", inputs(build, settings, documents), run)
+    name, record = f"{build.domain.name}/pretrain", inputs(build, settings, documents)
+    return Stage(name, build.folder / "pretrain", record, run, trains=True)
 
 
 def residual_stage(build: Build) -> Stage:
@@ -269,7 +286,7 @@ def sft_track(build: Build, name: str, start: Checkpoint, examples: Sequence[Exa
         return finish(build, f"{build.domain.name}/{name}", about, Finish(start, examples, metrics), folder)
 
     record = inputs(build, settings, examples) | {"start": start.digest()}
-    return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run)
+    return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run, trains=True)
 
 
 def conversation_stage(build: Build) -> Stage:
@@ -300,7 +317,7 @@ def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage
         return finish(build, f"{build.domain.name}/{name}", about, Finish(start, rows, metrics), folder)
 
     record = inputs(build, settings, rows) | {"start": start.digest()} | parts.inputs()
-    return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run)
+    return Stage(f"{build.domain.name}/{name}", build.folder / name, record, run, trains=True)
 
 
 def reward_model_stage(build: Build) -> Stage:
@@ -312,7 +329,7 @@ def reward_model_stage(build: Build) -> Stage:
         return reward.run(build.dapt_residual, rows, settings, build.recipe.seed, folder)
 
     record = inputs(build, settings, rows) | {"start": build.dapt_residual.digest()}
-    return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run)
+    return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run, trains=True)
 
 
 def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
@@ -340,12 +357,20 @@ class Finish:
 
 
 def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> Mapping[str, Any]:
-    """Join a trained track with the adapter it started from, and complete the folder to an expert."""
-    joined(parts.start, folder / TRACK_WORK, folder)
-    for kept in (*(folder / TRACK_WORK).glob("*.jsonl"), *(folder / TRACK_WORK).glob("head.*")):
-        shutil.copy(kept, folder / kept.name)
-    write_expert(folder, parts.start.base, card(build, name, about, parts))
-    discard(folder / TRACK_WORK)
+    """Join a trained track with the adapter it started from, and complete the folder to an expert; rank 0 does it."""
+    if rank() > 0:
+        return parts.metrics
+    work = folder / TRACK_WORK
+    is_adapter = (work / CONFIG).exists()
+    if is_adapter:
+        joined(parts.start, work, folder)
+    else:
+        load_tokenizer(parts.start.base).save_pretrained(folder)
+    for pattern in ("*.jsonl", "head.*", *(() if is_adapter else FULL_WEIGHTS)):
+        for path in work.glob(pattern):
+            shutil.copy(path, folder / path.name)
+    write_expert(folder, parts.start.base if is_adapter else folder, card(build, name, about, parts))
+    discard(work)
     return parts.metrics
 
 

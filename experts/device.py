@@ -44,7 +44,7 @@ class Device:
 def probe(tune_allocator: bool = True) -> Device:
     """The best device of this machine. On a CPU, eager attention trains faster than the fused bf16 kernel.
     EXPERTSMITH_DTYPE (bfloat16 or float32) sets the number format, for a processor without fast bf16 or for checks."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true":
         return Device("cuda", wanted(torch.bfloat16), cuda_attention(), "sdpa")
     if torch.backends.mps.is_available():
         return Device("mps", wanted(torch.float32), "sdpa", "sdpa")

@@ -39,11 +39,13 @@ class Expert:
 
     @property
     def has_adapter(self) -> bool:
-        """False for the base model as it is."""
+        """False for the base model as it is, and for a model of its own."""
         return (self.folder / CONFIG).exists()
 
     def checkpoint(self, base: Path) -> Checkpoint:
-        """The expert over its base model."""
+        """The expert over its base model; one of full weights is a model of its own."""
+        if (self.folder / "config.json").exists():
+            return Checkpoint(self.folder)
         return Checkpoint(base, self.folder if self.has_adapter else None)
 
 
@@ -99,6 +101,14 @@ def built_experts(home: Path) -> dict[str, Expert]:
         expert = read_expert(path.parent)
         found[expert.name] = expert
     return found
+
+
+def experts_apart(home: Path) -> list[str]:
+    """Offered experts over another base than the general model's, such as those of full weights: no process serves them
+    together."""
+    found = {name: expert for name, expert in built_experts(home).items() if is_offered(name)}
+    base = found[GENERAL].base_digest if GENERAL in found else ""
+    return sorted(name for name, expert in found.items() if expert.base_digest != base)
 
 
 def is_offered(name: str) -> bool:

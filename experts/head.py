@@ -6,6 +6,7 @@ It only reads, so the language model's output is the same bit for bit with the h
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -51,10 +52,11 @@ class PreferenceHead(nn.Module):
         rewards: Tensor = self.reward(pooled).squeeze(-1)
         return rewards
 
-    def save(self, folder: Path) -> None:
-        """Write the weights and what they are."""
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write the weights (its own, or those gathered from several processes) and what they are."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
+        state = self.state_dict() if weights is None else weights
+        save_file({name: value.contiguous() for name, value in state.items()}, folder / WEIGHTS)
         write_text_atomically(folder / CONFIG, json.dumps({"hidden_size": self.hidden_size, "pooler": self.pooler}))
 
 

@@ -1,7 +1,8 @@
 """Stages that can be killed at any moment: a stage is done when its folder exists with the digest of its inputs.
 
 A stage writes into `.<name>-<digest>` (where its trainer keeps checkpoints to resume from) and the folder is renamed
-when it is complete, so a half-written result never has the final name.
+when it is complete, so a half-written result never has the final name. Of several processes that build together, rank 0
+does this alone; the others come in where a stage trains.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from typing import Any
 from filelock import FileLock
 
 from domains.atomic import write_text_atomically
+from domains.errors import UserError
 from experts.digests import digest_of
+from experts.ranks import agreed, check_same, rank, wait
 
 RECORD = "stage.json"
 CHECKPOINTS = "checkpoints"
@@ -27,12 +31,13 @@ LOCK = ".lock"
 @dataclass(frozen=True)
 class Stage:
     """One step of a build. `inputs` is everything that the result depends on; `run` writes files into a folder and
-    returns the numbers worth keeping."""
+    returns the numbers worth keeping. `trains`: all ranks run it; otherwise rank 0 does, and the others wait."""
 
     name: str
     folder: Path
     inputs: Mapping[str, Any]
     run: Callable[[Path], Mapping[str, Any]]
+    trains: bool = False
 
     @property
     def digest(self) -> str:
@@ -59,33 +64,56 @@ def run_stage(stage: Stage) -> dict[str, Any]:
 
     A process that finds another one at work on the same stage waits for it.
     """
-    if stage.done:
+    check_same(stage.digest, f"inputs of {stage.name}")
+    if agreed(stage.done):
         return read_record(stage.folder)
     stage.folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(stage.folder.parent / LOCK):
-        return read_record(stage.folder) if stage.done else run_locked(stage)
+    with lock_of(stage):
+        return read_record(stage.folder) if agreed(stage.done) else run_locked(stage)
+
+
+def lock_of(stage: Stage) -> AbstractContextManager[Any]:
+    """The lock of a stage; rank 0 takes it for all."""
+    return FileLock(stage.folder.parent / LOCK) if rank() == 0 else nullcontext()
 
 
 def run_locked(stage: Stage) -> dict[str, Any]:
     """Run a stage, going on with what an interrupted run left."""
     scratch = stage.folder.parent / f".{stage.folder.name}-{stage.digest[:12]}"
-    if read_record(scratch).get("digest") == stage.digest:  # killed between the record and the rename
-        replace_folder(scratch, stage.folder)
-        return read_record(stage.folder)
-    scratch.mkdir(parents=True, exist_ok=True)
+    if agreed(read_record(scratch).get("digest") == stage.digest):  # killed between the record and the rename
+        return in_place(scratch, stage)
+    make_scratch(scratch)
     start = time.monotonic()
-    metrics = dict(stage.run(scratch))
-    record = {
-        "stage": stage.name,
-        "digest": stage.digest,
-        "seconds": round(time.monotonic() - start, 1),
-        "metrics": metrics,
-        "inputs": dict(stage.inputs),
-    }
-    discard(scratch / CHECKPOINTS)
-    write_text_atomically(scratch / RECORD, json.dumps(record, indent=2, default=str))
-    replace_folder(scratch, stage.folder)
-    return record
+    metrics = dict(stage.run(scratch)) if stage.trains or rank() == 0 else {}
+    wait()
+    if rank() == 0:
+        record = {
+            "stage": stage.name,
+            "digest": stage.digest,
+            "seconds": round(time.monotonic() - start, 1),
+            "metrics": metrics,
+            "inputs": dict(stage.inputs),
+        }
+        discard(scratch / CHECKPOINTS)
+        write_text_atomically(scratch / RECORD, json.dumps(record, indent=2, default=str))
+    return in_place(scratch, stage)
+
+
+def make_scratch(scratch: Path) -> None:
+    """The folder that a stage writes into, which all ranks must see."""
+    if rank() == 0:
+        scratch.mkdir(parents=True, exist_ok=True)
+    wait()
+    if not scratch.is_dir():
+        raise UserError(f"This host does not see {scratch}. --home must be on a file system that all hosts share.")
+
+
+def in_place(scratch: Path, stage: Stage) -> dict[str, Any]:
+    """Give a finished folder its name; returns its record."""
+    if rank() == 0:
+        replace_folder(scratch, stage.folder)
+    wait()
+    return read_record(stage.folder)
 
 
 def replace_folder(source: Path, target: Path) -> None:

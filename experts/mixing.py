@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from domains.errors import UserError
 from experts.preferences import Objective, PreferenceBatch, mean_over_rejected
+from experts.ranks import gathered
 from experts.settings import choice, number
 
 METHODS = ("geometric", "harmonic", "losses")
@@ -129,9 +130,11 @@ class Mixing:
         self.held_out = tuple(normalised(values.mean(1)).tolist())
 
     def observe(self, references_RBC: Tensor, present_BC: Tensor) -> None:
-        """Note how the references did on a training batch, after its weights were used."""
-        self.recent = [*self.recent, discrimination(references_RBC, present_BC).mean(1).tolist()][-self.window :]
-        right = accuracy(references_RBC, present_BC).mean(1).tolist()
+        """Note how the references did on a training batch of all ranks, after its weights were used."""
+        found_BR = gathered(discrimination(references_RBC, present_BC).T)
+        right_BR = gathered(accuracy(references_RBC, present_BC).T)
+        self.recent = [*self.recent, found_BR.mean(0).tolist()][-self.window :]
+        right = right_BR.mean(0).tolist()
         self.wins = decayed(self.wins, right, self.discount)
         self.losses = decayed(self.losses, [1 - share for share in right], self.discount)
         self.count += 1

@@ -33,9 +33,9 @@ class Foundation(Section):
 
 
 class Training(Section):
-    """Settings that every training stage has."""
+    """Settings that every training stage has. `qlora`: LoRA over a base in 4 bits, on CUDA."""
 
-    method: Literal["lora"] = "lora"
+    method: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, le=512)
     learning_rate: float = Field(2e-4, gt=0, lt=1)
     epochs: float = Field(2.0, gt=0, le=100)
@@ -53,7 +53,7 @@ class Training(Section):
 class Pretrain(Training):
     """Domain pretraining (DAPT) on the domain's documents; `full` trains all weights."""
 
-    method: Literal["lora", "full"] = "lora"  # type: ignore[assignment]
+    method: Literal["lora", "qlora", "full"] = "lora"  # type: ignore[assignment]
     epochs: float = Field(1.5, gt=0, le=100)
     learning_rate: float = Field(4e-4, gt=0, lt=1)
 
@@ -78,8 +78,10 @@ class Sft(Training):
 class Align(Training):
     """Preference optimization. `references` are `start` (the model that is trained), an arm of the report, or a model
     folder or hub id; several are mixed. `rewards` are `given` (the rows' scores), `reward_model` (trained first, on the
-    same rows), `judges:NAME,NAME` or `head:DOMAIN/EXPERT`, where the objective needs any."""
+    same rows), `judges:NAME,NAME` or `head:DOMAIN/EXPERT`, where the objective needs any. `full` trains all weights:
+    the expert is then a model of its own, which shares no base with the others."""
 
+    method: Literal["lora", "qlora", "full"] = "lora"  # type: ignore[assignment]
     objective: str = "dpo"
     settings: dict[str, Any] = {}
     references: tuple[str, ...] = Field(("start",), min_length=1)

@@ -17,6 +17,7 @@ from experts.device import probe
 from experts.head import load_head
 from experts.logprobs import HEAD
 from experts.preferences import candidate_logprobs, encode_preference
+from experts.ranks import first_alone
 from judges.scoring import load_judges
 from judges.verdict import Answered
 
@@ -34,12 +35,13 @@ def check_source(source: str) -> None:
 
 
 def cached(path: Path, compute: Callable[[], Rewards]) -> Rewards:
-    """Rewards from a file, computed when it is not there."""
-    if path.exists():
-        return {name: tuple(values) for name, values in json.loads(path.read_text()).items()}
-    found = compute()
-    write_text_atomically(path, json.dumps({name: list(values) for name, values in found.items()}))
-    return found
+    """Rewards from a file, computed when it is not there, by rank 0 for all."""
+    with first_alone():
+        if path.exists():
+            return {name: tuple(values) for name, values in json.loads(path.read_text()).items()}
+        found = compute()
+        write_text_atomically(path, json.dumps({name: list(values) for name, values in found.items()}))
+        return found
 
 
 def by_judges(domain: Domain, names: Sequence[str], rows: Sequence[Preference]) -> Rewards:

@@ -9,8 +9,9 @@ import json
 import math
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import Device, probe
 from experts.journal import CHECKPOINTS
 from experts.logprobs import score
-from experts.ranks import num_ranks
+from experts.quantized import load_quantized
+from experts.ranks import first_alone, is_sharded, num_ranks, rank, wait
 from experts.recipe import Training
+from experts.saving import Shapes, save_trained, trained_shapes
 
 LOG = "train_log.jsonl"
 COMPLETE = "complete"
@@ -39,20 +42,24 @@ COMPLETE = "complete"
 
 @dataclass(frozen=True)
 class Trainable:
-    """A model prepared for training, its tokenizer and its device."""
+    """A model prepared for training, its tokenizer and its device; `shapes`: what of it is trained."""
 
     model: Any
     tokenizer: Any
     device: Device
+    shapes: Shapes = field(default_factory=dict)
 
 
-def prepare(start: Checkpoint, settings: Training, seed: int) -> Trainable:
-    """Load a checkpoint and make it trainable: new LoRA factors (seeded), or all weights in fp32."""
+def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Path()) -> Trainable:
+    """Load a checkpoint and make it trainable: new LoRA factors (seeded), or all weights in fp32. A quantised one may
+    need a place in `folder` for a while."""
     device = probe()
     set_seed(seed)
-    dtype = device.dtype if settings.method == "lora" else torch.float32
-    model = load(start, dtype, device.train_attention)
-    if settings.method == "lora":
+    if settings.method == "qlora":
+        model = load_quantized(start, device, folder)
+    else:
+        model = load(start, torch.float32 if settings.method == "full" else device.dtype, device.train_attention)
+    if settings.method != "full":
         config = LoraConfig(
             r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
@@ -63,7 +70,20 @@ def prepare(start: Checkpoint, settings: Training, seed: int) -> Trainable:
         for layer in layers(model):
             layer.compile(dynamic=True)
     model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
-    return Trainable(model.train(), load_tokenizer(start.base), device)
+    if not device.is_cpu and not is_sharded() and settings.method != "qlora":
+        model.to(device.name)
+    return Trainable(model.train(), load_tokenizer(start.base), device, trained_shapes(model))
+
+
+@contextmanager
+def for_scoring(ready: Trainable) -> Iterator[None]:
+    """A model that will be sharded, whole on the first device for a while; any other is there already."""
+    moves = rank() == 0 and is_sharded() and not ready.device.is_cpu
+    if moves:
+        ready.model.to(ready.device.name)
+    yield
+    if moves:
+        ready.model.to("cpu")
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
@@ -72,7 +92,14 @@ def layers(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if type(module).__name__ in names]
 
 
-def arguments(folder: Path, settings: Training, seed: int, device: Device, num_steps: int) -> dict[str, Any]:
+def num_steps(num_rows: int, settings: Training) -> int:
+    """How many optimiser steps a training has, on all ranks together."""
+    return math.ceil(num_rows / (settings.batch_rows * settings.accumulation * num_ranks())) * math.ceil(
+        settings.epochs
+    )
+
+
+def arguments(folder: Path, settings: Training, seed: int, device: Device, steps: int) -> dict[str, Any]:
     """The training arguments that every loop shares."""
     return {
         "output_dir": str(folder / CHECKPOINTS),
@@ -80,7 +107,7 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
         "gradient_accumulation_steps": settings.accumulation,
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
-        "warmup_steps": math.ceil(settings.warmup * num_steps),
+        "warmup_steps": math.ceil(settings.warmup * steps),
         "lr_scheduler_type": "cosine",
         "seed": seed,
         "bf16": device.bf16,
@@ -95,6 +122,7 @@ def arguments(folder: Path, settings: Training, seed: int, device: Device, num_s
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
         "max_grad_norm": 1.0,
+        "ddp_find_unused_parameters": False,  # every factor has a gradient in every step
     }
 
 
@@ -106,13 +134,15 @@ class Log(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Keep the lines up to the step that training goes on from."""
-        if self.path.exists():
+        if rank() == 0 and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= state.global_step]
             self.path.write_text("".join(kept), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Write one line."""
+        if rank() > 0:
+            return
         with self.path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
@@ -121,7 +151,8 @@ class MarkComplete(TrainerCallback):
     """Writes a file into each checkpoint when all its other files are there."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The last thing that happens to a checkpoint."""
+        """The last thing that happens to a checkpoint, when every rank has written its part."""
+        wait()
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
 
@@ -151,11 +182,10 @@ class PackedTrainer(SFTTrainer):  # type: ignore[misc]
         """Mean negative log-probability of the targets (nats per token)."""
         with self.compute_loss_context_manager(), autocast(self.args):
             scored = model(inputs["batch"])
-        if self.by_example:
-            loss = -(scored.logprobs_S / scored.num_tokens_S).mean()
-            return checked(loss / (self.args.gradient_accumulation_steps if self.model.training else 1), "training")
-        count = num_items_in_batch if num_items_in_batch is not None else scored.token_logprobs_T.numel()
-        return checked(-scored.token_logprobs_T.sum() / count * num_ranks(), "training")
+        values = scored.logprobs_S / scored.num_tokens_S if self.by_example else scored.token_logprobs_T
+        if num_items_in_batch is None:
+            return checked(-values.mean(), "training")
+        return checked(-values.sum() / num_items_in_batch * num_ranks(), "training")
 
 
 def autocast(args: TrainingArguments) -> Any:
@@ -165,9 +195,10 @@ def autocast(args: TrainingArguments) -> Any:
 
 def last_complete(checkpoints: Path) -> str | None:
     """The newest checkpoint that was written to its end; later ones, which a kill cut short, are removed."""
-    for folder in checkpoints.glob("checkpoint-*"):
-        if not (folder / COMPLETE).exists():
-            shutil.rmtree(folder)
+    with first_alone():
+        for folder in checkpoints.glob("checkpoint-*"):
+            if not (folder / COMPLETE).exists():
+                shutil.rmtree(folder)
     found: str | None = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     return found
 
@@ -185,7 +216,8 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
         warnings.simplefilter("ignore")
         result = trainer.train(resume_from_checkpoint=last)
     losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]  # all steps, resumed or not
-    return {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step}
+    found = {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step}
+    return found | ({"ranks": num_ranks()} if num_ranks() > 1 else {})
 
 
 def train_rows(
@@ -199,18 +231,18 @@ def train_rows(
     """Next-token training on packed rows; the adapter (or the full model) is written to `folder`."""
     if not rows:
         raise UserError("There is nothing to train on: the training split is empty. Add rows or documents.")
-    ready = prepare(start, settings, seed)
-    num_steps = math.ceil(len(rows) / (settings.batch_rows * settings.accumulation)) * math.ceil(settings.epochs)
+    ready = prepare(start, settings, seed, folder)
     pad_id = ready.tokenizer.pad_token_id
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
         batch = collate([rows[item["row"]] for item in items], pad_id)
-        return {"batch": batch, "labels": batch.labels_RL}
+        counted = torch.zeros(batch.num_sequences, dtype=torch.long) if settings.by_example else batch.labels_RL
+        return {"batch": batch, "labels": counted, "shift_labels": counted}  # the trainer only counts them
 
     trainer = PackedTrainer(
         model=ready.model,
         args=SFTConfig(
-            **arguments(folder, settings, seed, ready.device, num_steps),
+            **arguments(folder, settings, seed, ready.device, num_steps(len(rows), settings)),
             dataset_kwargs={"skip_prepare_dataset": True},
             max_length=None,
         ),
@@ -221,6 +253,5 @@ def train_rows(
     )
     trainer.by_example = settings.by_example
     metrics = fit(trainer, folder)
-    if trainer.is_world_process_zero():
-        ready.model.save_pretrained(folder)
+    save_trained(trainer.model, ready.shapes, folder)
     return metrics

@@ -67,7 +67,8 @@ class Engine:
             if expert.base_digest != self.base_digest:
                 raise UserError(
                     f"Expert '{name}' is over another base model than the general one; one process serves one base. "
-                    "Build it again with the same foundation, with pretrain.method = lora and residual.scale = 1."
+                    "Build it again with the same foundation, with pretrain.method = lora, residual.scale = 1 and "
+                    "align.method = lora."
                 )
 
     @contextmanager

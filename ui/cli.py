@@ -13,6 +13,7 @@ from typing import Any
 
 from domains.errors import UserError
 from ui import commands, data_commands, improve_commands, ingestion, judge_commands, operations, report_commands
+from ui.launching import add_launch
 
 Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
@@ -67,6 +68,7 @@ def add_building(verbs: Any) -> None:
     build.add_argument("domains", nargs="+", metavar="DOMAIN", help="shipped name, or a folder with a domain.toml")
     add_recipe(build)
     build.add_argument("--dry-run", action="store_true", help="print the stages and whether they are done")
+    add_launch(build)
     add_improving(verbs)
     add_data(verbs)
     add_domain(verbs)

@@ -18,6 +18,7 @@ from typing import Any
 from domains.domain import GENERAL, Domain, shipped_names
 from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
+from ui.launching import hand_over
 
 Options = argparse.Namespace
 BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
@@ -77,14 +78,23 @@ def show_list(options: Options) -> int:
 
 def build(options: Options) -> int:
     """Build domains, then fit the router over everything that is built."""
+    from experts import ranks
     from experts.build import Build, run_build
+    from experts.device import probe
 
     recipe = recipe_of(options)
     builds = [Build(Domain.load(name), recipe, options.home) for name in options.domains]
     if options.dry_run:
         return dry_run(options, builds)
+    if options.launch:
+        hand_over(options, recipe, say)
     side_by_side([partial(build_alone, options, name) for name in options.domains], options.jobs)
-    records = [record for each in builds for record in run_build(each, say)]
+    ranks.join(probe().is_cpu)
+    is_first = ranks.rank() == 0
+    records = [record for each in builds for record in run_build(each, say if is_first else lambda text: None)]
+    ranks.leave()
+    if not is_first:
+        return 0
     router = fit_router(options.home, recipe)
     done = {"stages": records, "router": router}
     seconds = sum(record["seconds"] for record in records if not record["reused"])
@@ -116,10 +126,14 @@ def dry_run(options: Options, builds: Sequence[Any]) -> int:
 
 def fit_router(home: Path, recipe: Any) -> dict[str, Any]:
     """Fit the router unless it fits already."""
+    from experts.expert import experts_apart
     from router.calibration import Abstention
     from router.engine import Engine
     from router.fit import domain_names, fit_router, is_fitted
 
+    if apart := experts_apart(home):
+        say(f"No router is fitted: {', '.join(apart)} and the general model share no base. Export them to serve them.")
+        return {}
     engine = Engine(home)
     abstention = Abstention(recipe.router.abstention, recipe.router.target)
     if not domain_names(engine) or is_fitted(home, engine, abstention):

@@ -14,6 +14,7 @@ from domains.example import Document
 from experts.batch import Row, document_segments, pack
 from experts.checkpoint import Checkpoint, load_tokenizer
 from experts.encoding import Tokenizer, document_ids
+from experts.ranks import rank
 from experts.recipe import Pretrain
 from experts.train import train_rows
 
@@ -31,6 +32,6 @@ def run(base: Checkpoint, documents: Sequence[Document], settings: Pretrain, see
     tokenizer = load_tokenizer(base.base)
     rows = document_rows(tokenizer, documents, settings.row_tokens, seed)
     metrics = train_rows(base, rows, settings, seed, folder)
-    if settings.method == "full":
+    if settings.method == "full" and rank() == 0:
         tokenizer.save_pretrained(folder)
     return metrics | {"documents": len(documents), "tokens_per_epoch": sum(map(len, rows))}

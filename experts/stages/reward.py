@@ -6,7 +6,6 @@ Every rejected answer makes a pair with the chosen one. Rewards are centred arou
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +22,9 @@ from domains.example import Preference
 from experts.checkpoint import Checkpoint, add_adapter, load_tokenizer, read_adapter
 from experts.device import Device, probe
 from experts.encoding import Tokenizer, completion_ids, prompt_ids
+from experts.ranks import rank, wait
 from experts.recipe import Training
-from experts.train import LOG, Log, MarkComplete, arguments, fit
+from experts.train import LOG, Log, MarkComplete, arguments, fit, num_steps
 
 CENTER = 0.01
 
@@ -35,8 +35,7 @@ def run(start: Checkpoint, rows: Sequence[Preference], settings: Training, seed:
     set_seed(seed)
     tokenizer = padded_by_another(load_tokenizer(start.base))
     pairs = pairs_of(tokenizer, rows)
-    num_steps = math.ceil(len(pairs) / settings.accumulation) * math.ceil(settings.epochs)
-    shared = arguments(folder, settings, seed, device, num_steps) | {"num_train_epochs": settings.epochs}
+    shared = arguments(folder, settings, seed, device, num_steps(len(pairs), settings))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = RewardTrainer(
@@ -50,7 +49,9 @@ def run(start: Checkpoint, rows: Sequence[Preference], settings: Training, seed:
             callbacks=[Log(folder / LOG), MarkComplete()],
         )
         metrics = fit(trainer, folder)
-        trainer.model.save_pretrained(folder)
+        if rank() == 0:
+            trainer.model.save_pretrained(folder)
+        wait()
     return metrics | {"pairs": len(pairs)}
 
 
