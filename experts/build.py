@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from domains.atomic import write_text_atomically
 from domains.domain import CALLS, GENERAL, Domain
@@ -22,18 +22,18 @@ from domains.vote_training import VoteRows, vote_rows
 from domains.votes import Votes
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, joined, load_tokenizer
-from experts.device import probe, release_memory
+from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
 from experts.journal import RECORD, Stage, discard, read_record, run_stage
 from experts.preferences import load_objective
-from experts.quantized import check_can_quantize
+from experts.quantized import check_methods
 from experts.ranks import agreed, rank
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
-from experts.tracks import calls_stages, skipped, stage_names, structured_examples, summary, trainable
+from experts.tracks import calls_stages, capped, skipped, stage_names, structured_examples, summary, trainable
 
 TRACK_WORK = "track"
 FULL_WEIGHTS = ("config.json", "generation_config.json", "model*")
@@ -41,7 +41,6 @@ SOURCE = "source.json"
 UNSEEN_SETTINGS = ("checkpoint_steps", "gradient_checkpointing", "compile", "votes")  # the same rows, the same result
 REFERENCE_ARMS = ("foundation", "instruct", "dapt", "dapt_residual")
 Report = Callable[[str], None]
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -194,13 +193,6 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     return records
 
 
-def check_methods(recipe: Recipe) -> None:
-    """Refuse a way of training that this machine does not have."""
-    trained = (recipe.house, recipe.pretrain, recipe.sft, recipe.sft_after_dapt, recipe.align, recipe.reward_model)
-    if any(settings.method == "qlora" for settings in trained):
-        check_can_quantize(probe())
-
-
 def house_stage(build: Build) -> Stage:
     """The general instruct model: SFT of the base on the house instructions."""
     settings = build.recipe.house
@@ -330,11 +322,6 @@ def reward_model_stage(build: Build) -> Stage:
 
     record = inputs(build, settings, rows) | {"start": build.dapt_residual.digest()}
     return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run, trains=True)
-
-
-def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
-    """The rows that a recipe trains on."""
-    return rows[: settings.max_examples] if settings.max_examples else rows
 
 
 def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:

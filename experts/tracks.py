@@ -3,15 +3,18 @@ finished stage is told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from domains.domain import CALLS, Domain
 from domains.example import Example
 from experts.foundation import HOUSE
+from experts.recipe import Training
 
 if TYPE_CHECKING:
     from experts.build import Build
+
+Record = TypeVar("Record")
 
 ROWS = {"structured": "classification.jsonl or summarization.jsonl", "conversation": "preferences.jsonl"}
 
@@ -58,3 +61,8 @@ def stage_names(build: Build) -> list[str]:
     kept = [name for name in tracks if name in (*build.trainable, "reward_model")]
     names = [f"{build.domain.name}/{name}" for name in ("pretrain", "residual", *kept, "sft_after_dapt")]
     return ["house/instruct", *names]
+
+
+def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
+    """The rows that a recipe trains on."""
+    return rows[: settings.max_examples] if settings.max_examples else rows
