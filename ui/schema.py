@@ -177,7 +177,11 @@ class ToolChoice(Bounded):
 
 def as_choice(value: Any) -> Any:
     """A word as the object that it stands for."""
-    return {"type": value} if isinstance(value, str) and value != "function" else value
+    if isinstance(value, str) and value not in ("auto", "none", "required"):
+        raise PydanticCustomError(
+            "tool_choice", 'is auto, none, required or {"type": "function", "function": {"name": ...}}'
+        )
+    return {"type": value} if isinstance(value, str) else value
 
 
 Choice = Annotated[ToolChoice, BeforeValidator(as_choice, json_schema_input_type=Any)]
@@ -227,6 +231,8 @@ class ChatRequest(Bounded):
             return
         if not names:
             raise PydanticCustomError("tool_choice", "asks for a call, but there are no tools")
+        if self.response_format is not None and self.response_format.as_schema:
+            raise PydanticCustomError("tool_choice", "asks for a call, response_format for something else; drop one")
         if self.call_only is not None and self.call_only not in names:
             raise PydanticCustomError("tool_choice", "names a function that is not in tools")
 
