@@ -178,9 +178,7 @@ class ToolChoice(Bounded):
 def as_choice(value: Any) -> Any:
     """A word as the object that it stands for."""
     if isinstance(value, str) and value not in ("auto", "none", "required"):
-        raise PydanticCustomError(
-            "tool_choice", 'is auto, none, required or {"type": "function", "function": {"name": ...}}'
-        )
+        raise ValueError("a choice is auto, none, required or an object that names a function")
     return {"type": value} if isinstance(value, str) else value
 
 

@@ -96,7 +96,7 @@ def test_the_choice_reaches_whoever_decodes(up, choice, expected):
     [
         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "pay"}}}, "tool_choice"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice.type"),
+        ({"tools": TOOLS, "tool_choice": "always"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": "function"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function"}}, "tool_choice.function"),
         ({"tools": [TOOLS[0], TOOLS[0]]}, "tools"),
