@@ -36,6 +36,7 @@ MADE_BY = "expertsmith domain new"
 DOCUMENT_CHARACTERS = 300_000
 LICENCE = "unknown: set it"
 GROUP_BYTES, GROUP_FILES = 1_000_000, 32
+NOT_OPENED = frozenset({"too_large", "unsupported"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def new_domain(request: Request) -> dict[str, Any]:
         raise UserError("Nothing is left of the documents:\n" + "\n".join(map(row_line, rows)))
     write_settings(request)
     remove_stale(request.folder, joined.written)
-    num_new = sum(row["bytes"] for row, found in zip(rows, done, strict=True) if not found["reused"])
+    read = (row for row, found in zip(rows, done, strict=True) if not found["reused"])
+    num_new = sum(row["bytes"] for row in read if row["status"] not in NOT_OPENED)
     times = {"read": read_seconds, "all": time.monotonic() - start}
     report = report_of(request, rows, joined, {"bytes": num_new, **times})
     write_text_atomically(request.folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
@@ -327,7 +329,8 @@ def report_of(request: Request, rows: list[dict[str, Any]], joined: Joined, run:
 def row_line(row: dict[str, Any]) -> str:
     """A file's row for people."""
     size = f"{row['num_pages']} pages" if row["num_pages"] else f"{row['characters']} characters"
-    return f"{row['status']:12} {row['file']} ({size}, {row['chunks']} chunks) {row['reason']}".rstrip()
+    name = "".join(c if c.isprintable() else "?" for c in row["file"])
+    return f"{row['status']:12} {name} ({size}, {row['chunks']} chunks) {row['reason']}".rstrip()
 
 
 def summary(report: dict[str, Any], folder: Path) -> list[str]:
