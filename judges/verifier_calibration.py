@@ -32,13 +32,15 @@ Accepts = Callable[[Sequence[float]], bool]
 
 @dataclass(frozen=True)
 class Planted(Generic[Answer]):
-    """A task with an answer that must pass and one that must not; `kind` is what is wrong with that one."""
+    """A task with an answer that must pass and one that must not; `kind` is what is wrong with that one; `domain`
+    where the answers rest on the documents of one."""
 
     id: str
     task: Task
     good: Answer
     bad: Answer
     kind: str = ""
+    domain: str = ""
 
     @property
     def longer_is_good(self) -> bool:
@@ -143,10 +145,11 @@ def require_trusted(found: Sequence[VerifierCalibration]) -> None:
 
 def probes_of(name: str, domain: Domain | None, limit: int = 0) -> tuple[Planted[str], ...]:
     """The shipped probes for a verifier: ours, and the judges' (of the domain, where they rest on it)."""
-    own = tuple(probe for verifier, probe in read_planted(FILE) if verifier == name)
+    where = domain.name if domain else ""
+    own = tuple(probe for verifier, probe in read_planted(FILE) if verifier == name and probe.domain in ("", where))
     if name not in JUDGES_PROBES:
         return own
-    of_judges = subset(probes_for(criteria_of(JUDGES_PROBES[name]), domain.name if domain else ""), limit)
+    of_judges = subset(probes_for(criteria_of(JUDGES_PROBES[name]), where), limit)
     return own + tuple(Planted(p.id, task_of(p.id, p.question), p.better, p.worse, p.kind) for p in of_judges)
 
 
@@ -173,4 +176,5 @@ def parse_planted(row: dict[str, Any]) -> tuple[str, Planted[str]]:
             raise RowError(name, "must be a text.", "write the planted answer.")
     row_id = text_field(row, "id")
     task = task_of(row_id, text_field(row, "request"), facts)
-    return text_field(row, "verifier"), Planted(row_id, task, row["good"], row["bad"], str(row.get("kind", "")))
+    kind, domain = (str(row.get(name, "")) for name in ("kind", "domain"))
+    return text_field(row, "verifier"), Planted(row_id, task, row["good"], row["bad"], kind, domain)

@@ -96,7 +96,7 @@ def computed(text: str) -> float | None:
 
 def evaluated(node: ast.expr) -> float:
     """The value of a syntax tree of numbers, signs, powers and the four operations; else a ValueError."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         return float(node.value)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return -evaluated(node.operand)

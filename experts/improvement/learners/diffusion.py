@@ -33,7 +33,7 @@ from judges.verifier import Task
 EXTRA = "diffusers"
 LORA = "lora.safetensors"
 STATE = "learner.json"
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2")
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "time_emb_proj")
 MAX_GRADIENT = 1.0
 PICTURE: Codec[Picture] = Codec(Picture.as_dict, Picture.from_dict)
 
@@ -49,14 +49,15 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Schooling:
-    """A LoRA of `rank` at `learning_rate` under an objective that reads log-ratios; each lesson of a step counts with
-    `draws` noise levels."""
+    """A LoRA of `rank` (its first factors drawn with `seed`) at `learning_rate` under an objective that reads
+    log-ratios; each lesson of a step counts with `draws` noise levels."""
 
     objective: str = "s_dpo"
     settings: dict[str, Any] = field(default_factory=lambda: {"beta": 0.02})
     rank: int = 8
     learning_rate: float = 1e-3
     draws: int = 8
+    seed: int = 0
 
 
 @dataclass
@@ -75,7 +76,9 @@ class DiffusionLearner:
         made = cls(deepcopy(unet), scheduler, **settings)
         rank = made.schooling.rank
         config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS), lora_dropout=0.0)
-        made.unet = get_peft_model(made.unet.eval().requires_grad_(False), config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(made.schooling.seed)
+            made.unet = get_peft_model(made.unet.eval().requires_grad_(False), config)
         return made
 
     @classmethod
@@ -121,7 +124,7 @@ class DiffusionLearner:
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(self.drawing.steps)
         for step in scheduler.timesteps:
-            noise_BCHW = self.unet(picture_BCHW, step, words_BLD).sample
+            noise_BCHW = predicted_noise(self.unet, picture_BCHW, step, words_BLD)
             picture_BCHW = scheduler.step(noise_BCHW, step, picture_BCHW).prev_sample
         return [Picture.of(one.permute(1, 2, 0).double().numpy() / 2 + 0.5) for one in picture_BCHW]
 
@@ -183,7 +186,7 @@ class DiffusionLearner:
     def log_probabilities(self, inputs: Noised) -> Tensor:
         """The estimate -T/2 ||noise - predicted noise||^2 of each picture (N,), in nats up to a constant."""
         noised = self.scheduler.add_noise(inputs.pictures, inputs.noise, inputs.levels)
-        found = self.unet(noised, inputs.levels, inputs.words).sample
+        found = predicted_noise(self.unet, noised, inputs.levels, inputs.words)
         return -self.num_levels / 2 * (inputs.noise - found).square().flatten(1).sum(1)
 
     def save(self, folder: Path) -> None:
@@ -219,6 +222,13 @@ def diffusers() -> Any:
             f"The diffusion learner needs the extra '{EXTRA}'. Install it: pip install 'expertsmith[{EXTRA}]'."
         ) from None
     return library
+
+
+def predicted_noise(unet: Any, noised_NCHW: Tensor, levels: Tensor, words_NLD: Tensor) -> Tensor:
+    """A U-Net's prediction; one that takes class labels as vectors gets the sum of the words there as well."""
+    labels = words_NLD.sum(1) if unet.config["class_embed_type"] == "projection" else None
+    noise_NCHW: Tensor = unet(noised_NCHW, levels, words_NLD, class_labels=labels).sample
+    return noise_NCHW
 
 
 def spread(values: Tensor, present_BC: Tensor) -> Tensor:
