@@ -54,7 +54,11 @@ def test_an_expert_improves_is_promoted_and_rolled_back(home):
     assert weights_digest(live) == weights_digest(history.version_folder(1)) != before
     assert json.loads((live / "expert.json").read_text())["parents"]["improved_from"] == before
     assert {check["measure"] for check in result["checks"]} >= {"plain_safe", "instruction_following", "safety"}
+    assert {arm: found["n"] for arm, found in result["held_out_signals"].items()} == dict.fromkeys(
+        ("before", "after"), len(run_of(home).examples)
+    )
     page = write_page(result, home).read_text()
+    assert "before and after" in page
     assert page.count("<svg") >= 6
     history.use(history.before())
     assert weights_digest(live) == before
