@@ -186,7 +186,10 @@ def improve_locked(run: Improvement) -> dict[str, Any]:
         decision = Decision(False, "No lesson was found, so nothing was learnt. The version stays.", decision.checks)
     made = register(run, learner.checkpoint, decision) if learner.version else None
     run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
-    result = summary(run, decision, made) | {"verifiers": [found.as_dict() for found in calibrations]}
+    result = summary(run, decision, made) | {
+        "verifiers": [found.as_dict() for found in calibrations],
+        "held_out_signals": held_out_signals(run, learner.checkpoint),
+    }
     write_text_atomically(path, json.dumps(result, indent=2, ensure_ascii=False))
     discard(run.run_folder / WORK)
     return result
@@ -305,6 +308,17 @@ def prequential(run: Improvement, threads: Sequence[dict[str, Any]]) -> list[dic
         }
         for place, row in enumerate(tried)
     ]
+
+
+def held_out_signals(run: Improvement, after: Checkpoint) -> dict[str, Any]:
+    """The signals on the answers to held-out prompts, before and after: the same prompts, so that only the model
+    differs."""
+    found = {}
+    for arm, checkpoint in ((BEFORE, run.start), (AFTER, after)):
+        texts = [given.answer for given in run.bench.subject(checkpoint).answers(run.examples)]
+        each = signals(texts)
+        found[arm] = each.as_dict() if each is not None else None
+    return found
 
 
 def answer_signals(threads: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ def test_the_page_shows_nulls_and_escapes():
     result = {
         "expert": "a<b>", "seed": 0, "promoted": False, "version": None, "from_version": 0, "reason": "Why?",
         "checks": [check], "threads": {}, "attempts": 0, "bursts": [], "staleness": 0, "lessons": {},
-        "prequential": [], "signals": [],
+        "prequential": [], "signals": [], "verifiers": [], "held_out_signals": {"before": None, "after": None},
     }  # fmt: skip
     html = render(result)
     assert "&lt;b&gt;" in html
