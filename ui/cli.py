@@ -211,6 +211,11 @@ def add_judging(verbs: Any) -> None:
         dest="overrides",
         help="e.g. bertscore.idf=true",
     )
+    add_bench(verbs)
+
+
+def add_bench(verbs: Any) -> None:
+    """The verb of benches; an option belongs to those that it names."""
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
         "name",
