@@ -148,7 +148,9 @@ def add_making(verbs: Any) -> None:
     made.add_argument("name", metavar="DOMAIN")
     about = "question_answer, classification, summarization, persona_contrast, weak_model_rejected, "
     made.add_argument(
-        "--kind", required=True, help=about + "failure_to_success, routing, edits or perturbation; or several"
+        "--kind",
+        required=True,
+        help=about + "failure_to_success, wrong_calls, routing, edits or perturbation; or several",
     )
     made.add_argument("--out", type=Path, metavar="DIR", help="where rows are added (the domain's folder)")
     made.add_argument("--limit", type=int, help="at most so many items of each kind")
@@ -254,6 +256,11 @@ def add_judging(verbs: Any) -> None:
         dest="overrides",
         help="e.g. bertscore.idf=true",
     )
+    add_bench(verbs)
+
+
+def add_bench(verbs: Any) -> None:
+    """The verb of benches; an option belongs to those that it names."""
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
         "name",
