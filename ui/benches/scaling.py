@@ -27,7 +27,7 @@ import torch
 from domains.domain import Domain
 from domains.example import Message, Preference
 from experts.batch import Batch, collate
-from experts.benches.preference import matmul_gflops, peak_mb
+from experts.benches.preference import peak_mb
 from experts.checkpoint import Checkpoint, LowRank, load_base
 from experts.device import probe
 from experts.embedded import foundation_folder
@@ -72,7 +72,6 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device.name,
         "dtype": str(device.dtype).removeprefix("torch."),
-        "matmul_gflops": round(matmul_gflops()),
         "weights": num_weights(),
         "versions": versions(),
     }
