@@ -44,10 +44,10 @@ def page(found: Numbers) -> str:
     machine = found["machine"]
     parts = [
         "# Scaling: what is measured, and what it means for larger models",
-        f"Measured on a machine with {machine['cores']} CPU cores ({machine['threads']} in use, {machine['dtype']}) with the "
-        f"embedded model of {machine['weights'] / 1e6:.0f} million weights; seconds are processor time of one core, because other work "
-        "ran beside. No accelerator took part: everything about H100 below is "
-        "arithmetic from the stated assumptions; `expertsmith bench device` measures training where there is one.",
+        f"Measured on a machine with {machine['cores']} CPU cores ({machine['threads']} in use, {machine['dtype']}) "
+        f"with the embedded model of {machine['weights'] / 1e6:.0f} million weights; seconds are processor time of one "
+        "core, because other work ran beside. No accelerator took part: everything about H100 below is arithmetic from "
+        "the stated assumptions; `expertsmith bench device` measures training where there is one.",
         "```\nexpertsmith bench scaling --json > docs/scaling.json      # minutes\n"
         "python -m ui.benches._scaling_page docs/scaling.json docs/scaling.md\n```",
         "## Measured",

@@ -162,7 +162,7 @@ def preference_step(amount: int) -> Mapping[str, float]:
     row = Preference("row", (Message("user", made_text(chooser, PROMPT_WORDS)),), answers[0], tuple(answers[1:]))
     segment = encode_preference(trainable().tokenizer, row).segment
     batch = collate([Row([segment])], trainable().tokenizer.pad_token_id)
-    return {"seconds": step(batch), "tokens": float(len(segment)), "peak_mb": peak_mb()}
+    return {"seconds": step(batch), "tokens": float(len(segment))}
 
 
 def made_text(chooser: random.Random, size: int) -> str:
