@@ -130,9 +130,9 @@ def data(options: Options) -> int:
         asks, on_ray = any(builder.USES_MODEL for builder in builders), options.engine == "ray"
         if asks and on_ray:
             key = options.endpoint_key_env
-            weak_url = options.weak_endpoint or options.endpoint
+            url = options.endpoint or (strong.url if strong else "")
             writers = Writers(
-                ThereAsk(options.endpoint, options.model, key), ThereAsk(weak_url, options.weak_model, key)
+                ThereAsk(url, options.model, key), ThereAsk(options.weak_endpoint or url, options.weak_model, key)
             )
         else:
             writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)

@@ -29,7 +29,7 @@ class Shape:
     @classmethod
     def of(cls, num_bytes: int) -> Shape:
         """Wide for large models; at least one layer."""
-        hidden = 2048 if num_bytes >= 10**9 else 512 if num_bytes >= 10**8 else 128
+        hidden = 2048 if num_bytes >= 10**9 else 512 if num_bytes >= 10**8 else 256
         body = num_bytes - 2 * NUM_TOKENS * hidden
         return cls(hidden, max(1, round(body / (2 * cls(hidden, 1).layer_weights()))))
 
@@ -116,7 +116,7 @@ def config(shape: Shape) -> dict[str, object]:
         "intermediate_size": 4 * shape.hidden,
         "num_hidden_layers": shape.layers,
         "num_attention_heads": shape.hidden // 64,
-        "num_key_value_heads": shape.hidden // 256 or 1,
+        "num_key_value_heads": shape.hidden // 256,
         "head_dim": 64,
         "hidden_act": "silu",
         "rms_norm_eps": 1e-5,

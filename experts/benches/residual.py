@@ -25,7 +25,7 @@ from experts.benches._process import Measured, measured
 from experts.benches._trio import write_trio
 from experts.residual import Parents, Weights
 
-NUM_BYTES, QUICK_BYTES, LEAST_BYTES = 2 * 10**9, 10**8, 10**7
+NUM_BYTES, QUICK_BYTES, LEAST_BYTES = 2 * 10**9, 2 * 10**8, 4 * 10**7
 ROUNDS = 3
 SPACE = 5
 BLOCK = 1 << 22

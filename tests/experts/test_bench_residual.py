@@ -15,15 +15,15 @@ from experts.residual import Weights, apply
 
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory):
-    """Three models of about 10 MB each and their size."""
-    return write_trio(tmp_path_factory.mktemp("trio"), 10**7)
+    """Three models of about 20 MB each and their size."""
+    return write_trio(tmp_path_factory.mktemp("trio"), 2 * 10**7)
 
 
 def test_generated_models_have_the_size_and_are_near_each_other(trio):
     parents, size = trio
-    assert size == pytest.approx(10**7, rel=0.1)
+    assert size == pytest.approx(2 * 10**7, rel=0.1)
     base, dapt = Weights(parents.base), Weights(parents.dapt)
-    assert len(base.shards()) > 4
+    assert len(base.shards()) > 2
     assert sum(path.stat().st_size for path in parents.base.glob("*.safetensors")) == pytest.approx(size, rel=0.01)
     name = "model.layers.0.mlp.up_proj.weight"
     gap = (base.tensor(name).float() - dapt.tensor(name).float()).abs()
@@ -41,8 +41,8 @@ def test_the_difference_is_found_and_ours_is_one_rounding(trio, tmp_path):
 
 HUNGRY = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "x = bytearray(60_000_000); import time; time.sleep(1)"])
-x = bytearray(80_000_000)
+child = subprocess.Popen([sys.executable, "-c", "x = b'x' * 60_000_000; import time; time.sleep(1)"])
+x = b"x" * 80_000_000
 child.wait()
 """
 

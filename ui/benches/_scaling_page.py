@@ -44,15 +44,15 @@ def page(found: Numbers) -> str:
     machine = found["machine"]
     parts = [
         "# Scaling: what is measured, and what it means for larger models",
-        f"Measured on {machine['cores']} CPU cores ({machine['threads']} threads, {machine['dtype']}, "
-        f"{machine['matmul_gflops']} GFLOP/s in a large matrix product) with the embedded model of "
-        f"{machine['weights'] / 1e6:.0f} million weights. No accelerator took part: everything about H100 below is "
-        "arithmetic from the stated assumptions; `expertsmith bench device` measures training where there is one.",
+        f"Measured on a machine with {machine['cores']} CPU cores ({machine['threads']} in use, {machine['dtype']}) "
+        f"with the embedded model of {machine['weights'] / 1e6:.0f} million weights; seconds are processor time of one "
+        "core, because other work ran beside. No accelerator took part: everything about H100 below is arithmetic from "
+        "the stated assumptions; `expertsmith bench device` measures training where there is one.",
         "```\nexpertsmith bench scaling --json > docs/scaling.json      # minutes\n"
         "python -m ui.benches._scaling_page docs/scaling.json docs/scaling.md\n```",
         "## Measured",
         "Each cost is fitted by least squares as `seconds = fixed + per unit x amount`; r2 is the share of the "
-        "variance that the line explains. Medians of three after one that warms up.",
+        "variance that the line explains. Each point is the median after a run that warms up.",
         measured(found),
         *(section(found, fit) for fit in found["fits"]),
         *on_paper(found),

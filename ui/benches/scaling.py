@@ -1,5 +1,6 @@
 """What costs how much: curves over tokens, candidates, experts, domains, users, documents and merged megabytes on the
-embedded model, each with a line fitted by least squares, `seconds = fixed + per_unit * amount`.
+embedded model, each with a line fitted by least squares, `seconds = fixed + per_unit * amount`. On a CPU, seconds are
+those of one core (processor time of one thread), so that they say the same whatever else the machine does.
 
 Run: `expertsmith bench scaling --json > docs/scaling.json`, then `python -m ui.benches._scaling_page` for the page.
 """
@@ -26,7 +27,7 @@ import torch
 from domains.domain import Domain
 from domains.example import Message, Preference
 from experts.batch import Batch, collate
-from experts.benches.preference import matmul_gflops, peak_mb
+from experts.benches.preference import peak_mb
 from experts.checkpoint import Checkpoint, LowRank, load_base
 from experts.device import probe
 from experts.embedded import foundation_folder
@@ -54,6 +55,8 @@ class Curve:
 
 def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
     """The points of every curve, and the line through each; `quick` takes its first three amounts."""
+    if probe().is_cpu:
+        torch.set_num_threads(1)
     with TemporaryDirectory(prefix="expertsmith-bench-") as folder:
         rows = [row for curve in curves(Path(folder)) for row in points(curve, quick)]
     names = list(dict.fromkeys(row["curve"] for row in rows))
@@ -69,7 +72,6 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device.name,
         "dtype": str(device.dtype).removeprefix("torch."),
-        "matmul_gflops": round(matmul_gflops()),
         "weights": num_weights(),
         "versions": versions(),
     }
@@ -110,6 +112,15 @@ def fitted(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {"fixed": round(float(fixed), 5), "per_unit": round(float(per_unit), 7), "r2": round(explained, 4)}
 
 
+def clock() -> float:
+    """Seconds of this process on a CPU, else of the wall when all work is done."""
+    if probe().is_cpu:
+        return time.process_time()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 @cache
 def trainable() -> Trainable:
     """The foundation with new LoRA factors."""
@@ -124,11 +135,11 @@ def num_weights() -> int:
 def step(batch: Batch) -> float:
     """Seconds of a forward and a backward pass."""
     ready = trainable()
-    started = time.perf_counter()
+    started = clock()
     with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
         scored = score(ready.model, batch)
     (-scored.token_logprobs_T.mean()).backward()
-    seconds = time.perf_counter() - started
+    seconds = clock() - started
     ready.model.zero_grad()
     return seconds
 
@@ -151,7 +162,7 @@ def preference_step(amount: int) -> Mapping[str, float]:
     row = Preference("row", (Message("user", made_text(chooser, PROMPT_WORDS)),), answers[0], tuple(answers[1:]))
     segment = encode_preference(trainable().tokenizer, row).segment
     batch = collate([Row([segment])], trainable().tokenizer.pad_token_id)
-    return {"seconds": step(batch), "tokens": float(len(segment)), "peak_mb": peak_mb()}
+    return {"seconds": step(batch), "tokens": float(len(segment))}
 
 
 def made_text(chooser: random.Random, size: int) -> str:
@@ -196,9 +207,9 @@ def decode(num_rows: int, num_experts: int) -> float:
     cache = model(input_ids=ids.to(model.device), use_cache=True, logits_to_keep=1).past_key_values
     times = []
     for _ in range(4):
-        started = time.perf_counter()
+        started = clock()
         model(input_ids=ids[:, :1].to(model.device), past_key_values=cache, use_cache=True)
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return statistics.median(times[1:])
 
 
@@ -238,10 +249,10 @@ def route_one(amount: int) -> Mapping[str, float]:
         random_numbers.normal(size=(30 * amount, size)),
         tuple(number for number in range(amount) for _ in range(30)),
     )
-    started = time.perf_counter()
+    started = clock()
     for number in range(10):
         strategy([f"My payment number {number} went up and I do not know why."])
-    return {"seconds": (time.perf_counter() - started) / 10}
+    return {"seconds": (clock() - started) / 10}
 
 
 def clean(amount: int, folder: Path) -> Mapping[str, float]:
@@ -256,10 +267,10 @@ def clean(amount: int, folder: Path) -> Mapping[str, float]:
             parts = [f"## Part {part}\n\n{made_text(chooser, 160)}\n" for part in range(12)]
             (source / f"file{number}.md").write_text(f"# File {number}\n\n" + "\n".join(parts), encoding="utf-8")
         size = sum(path.stat().st_size for path in source.iterdir())
-        started = time.perf_counter()
+        started = clock()
         with redirect_stderr(silent):
             new_domain(Request("scaling", source, Path(work) / "made"))
-        return {"seconds": time.perf_counter() - started, "megabytes": size / 1e6}
+        return {"seconds": clock() - started, "megabytes": size / 1e6}
 
 
 def merge(amount: int, folder: Path) -> Mapping[str, float]:
@@ -269,6 +280,6 @@ def merge(amount: int, folder: Path) -> Mapping[str, float]:
 
     with TemporaryDirectory(dir=folder) as work:
         parents, _ = write_trio(Path(work), amount * 10**6)
-        started = time.perf_counter()
+        started = clock()
         apply(parents, 1.0, Path(work) / "out", torch.bfloat16)
-        return {"seconds": time.perf_counter() - started}
+        return {"seconds": clock() - started}
