@@ -61,11 +61,13 @@ def read_whole_call(text: str) -> Said:
 
 def call_schema(functions: Sequence[Mapping[str, Any]]) -> str:
     """The JSON schema of a call of one of the functions; definitions that their parameters refer to go to its top."""
-    kinds, definitions = [], {}
+    kinds: list[dict[str, Any]] = []
+    definitions: dict[str, Any] = {}
     for function in functions:
         parameters = function.get("parameters") or {"type": "object"}
         if isinstance(parameters, Mapping):
-            definitions |= dict(parameters.get("$defs") or {})
+            given = parameters.get("$defs")
+            definitions |= given if isinstance(given, dict) else {}
             parameters = {key: value for key, value in parameters.items() if key != "$defs"}
         kinds.append(
             {
@@ -75,7 +77,8 @@ def call_schema(functions: Sequence[Mapping[str, Any]]) -> str:
                 "additionalProperties": False,
             }
         )
-    return json.dumps({"anyOf": kinds} | ({"$defs": definitions} if definitions else {}))
+    schema: dict[str, Any] = {"anyOf": kinds}
+    return json.dumps(schema | ({"$defs": definitions} if definitions else {}))
 
 
 def call_of(text: str) -> dict[str, Any] | None:
