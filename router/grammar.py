@@ -60,5 +60,5 @@ class Grammars:
 def schema_error(reason: object) -> UserError:
     """The refusal of a schema."""
     text = " ".join(str(reason).split())[:300]
-    message = f"The JSON schema cannot be followed: {text}. Simplify it, or leave response_format out."
+    message = f"The JSON schema cannot be followed: {text}. Simplify it, or leave response_format (or tool_choice) out."
     return UserError(message, "response_format")
