@@ -22,7 +22,7 @@ def call_of_wire(name: str, arguments: str) -> ToolCall:
     """A call of an earlier answer; arguments that are no JSON object become one argument."""
     try:
         parsed: Any = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = arguments
     return ToolCall(name, parsed if isinstance(parsed, dict) else {"arguments": parsed})
 
