@@ -118,13 +118,13 @@ class Routing(Section):
 
 class Improve(Section):
     """Self-improvement of an expert (`expertsmith improve`, arXiv 2511.23436). `verifiers` teach, `judges` decide about
-    promotion and must be others. `tasks`: preferences, routing (what people ask for) or calculations, of the training
-    split. N = `prompts` a round, K = `steps` a burst with `batch_rows` lessons each. `async` answers go on with weights
-    that are at most `max_staleness` steps old while training runs. `workers` learn apart and are averaged."""
+    promotion and must be others. `tasks`: conversation or calculations, of the training split. N = `prompts` a round,
+    K = `steps` a burst with `batch_rows` lessons each. `async` answers go on with weights that are at most
+    `max_staleness` steps old while training runs. `workers` learn apart and are averaged."""
 
-    verifiers: tuple[str, ...] = Field(("safety", "reading_level"), min_length=1)
+    verifiers: tuple[str, ...] = Field((), description="none: reading_level, and safety where the domain has probes")
     judges: tuple[str, ...] = Field(("plain_safe",), min_length=1)
-    tasks: tuple[str, ...] = Field(("preferences", "routing"), min_length=1)
+    tasks: tuple[str, ...] = Field(("conversation",), min_length=1)
     max_tasks: int = Field(0, ge=0, description="answer so many prompts; 0 = all")
     held_out_limit: int = Field(0, ge=0, description="held-out prompts for the decision; 0 = all")
     votes: bool = Field(True, description="votes of the chat page are lessons with priority")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -76,6 +77,20 @@ class Reaches:
         wanted = task.facts["wanted"]
         score = 1.0 if answer >= wanted else 0.5 * answer / wanted
         return Critique((score,), "" if score == 1 else "reached: go higher")
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Scores a text with a number that its characters decide, so that some retries are better than others."""
+
+    name: str = "digest"
+
+    def conditions(self, task: Task) -> tuple[Condition, ...]:
+        return (Condition("high", "Is the number high?"),)
+
+    def judge(self, task: Task, conditions: Sequence[Condition], answer: str) -> Critique | None:
+        score = hashlib.sha256(answer.encode()).digest()[0] / 255
+        return Critique((score,), "" if score > 0.5 else "- Is the number high? No.")
 
 
 def loop_in(folder: Path, learner: Counter, pace: Pace, rules: Rules | None = None) -> Loop[int]:

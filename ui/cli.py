@@ -77,7 +77,7 @@ def add_improving(verbs: Any) -> None:
         verbs,
         "improve",
         improve_commands.improve,
-        "Let an expert learn from its own corrected answers; keep the result only if it is not worse. Run again to go on.",
+        "Let an expert learn from its own corrected answers; keep the result only if it holds. Run again to go on.",
         "expertsmith improve caregiving/conversation --set improve.max_tasks=32; "
         "expertsmith improve caregiving/conversation --rollback",
     )

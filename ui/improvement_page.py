@@ -47,6 +47,7 @@ def render(result: Mapping[str, Any]) -> str:
         checks=effects(result["checks"]),
         rounds=learning(result["prequential"]),
         signals=signal_plots(result["signals"]),
+        compared=compared(result["held_out_signals"]),
         losses=losses(result["bursts"]),
     )
 
@@ -84,6 +85,14 @@ def signal_plots(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
         for name, title in SIGNALS.items()
         if rows
     ]
+
+
+def compared(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The signals before and after, as lines of a table."""
+    before, after = found.get("before"), found.get("after")
+    if not before or not after:
+        return []
+    return [(title, f"{before[name]:.3g}", f"{after[name]:.3g}") for name, title in SIGNALS.items()]
 
 
 def losses(bursts: Sequence[Mapping[str, Any]]) -> Markup:

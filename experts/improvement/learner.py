@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Attempt(Generic[Answer]):
-    """One answer of a thread with what the verifier found; `score` is the mean of the conditions' scores (0..1)."""
+    """One answer of a thread with what the verifier found; `score` (0..1) is its score by the rule of acceptance."""
 
     answer: Answer
     critique: Critique

@@ -105,7 +105,7 @@ class Replay(Generic[Answer]):
         """Keys beyond the bounds: of the lowest priority first, of these the oldest."""
         order = sorted(self.rows, key=lambda key: priority(self.rows[key]))  # stable: oldest first among equals
         counts = Counter(request(row) for row in self.rows.values())
-        found = []
+        found: list[str] = []
         for key in order:
             name = request(self.rows[key])
             if counts[name] > self.per_request or len(self.rows) - len(found) > self.capacity:

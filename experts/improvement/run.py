@@ -13,15 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from domains.atomic import write_text_atomically
 from domains.domain import Domain
 from domains.errors import UserError, unknown_name
 from domains.example import Example, Message
-from domains.vote_training import VoteRows, vote_rows
+from domains.vote_training import VoteRows, held_out_prompts, vote_rows
 from domains.votes import Votes
 from experts.build import built_domain
 from experts.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from experts.digests import digest_of
+from experts.digests import digest_of, weights_digest
 from experts.expert import Expert, built_experts, is_offered, read_expert, write_expert
 from experts.export import base_of
 from experts.foundation import HOUSE
@@ -34,7 +36,8 @@ from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refus
 from experts.improvement.record import Record
 from experts.improvement.replay import VOTE, Replay, Stamp, vote_lessons
 from experts.improvement.signals import signals
-from experts.improvement.tasks import asked, held_out, practice
+from experts.improvement.tasks import asked, held_out, practice, references
+from experts.journal import discard
 from experts.measure import Bench, Subject, limited
 from experts.recipe import Improve
 from judges.metrics import Row
@@ -43,8 +46,9 @@ from judges.scorers import safety
 from judges.scoring import load_judges
 from judges.verdict import Answered
 from judges.verifier import Task, Verifier
+from judges.verifier_calibration import VerifierCalibration, calibrate_by_name, require_trusted
 
-FOLDER, RESULT = "improve", "result.json"
+FOLDER, WORK, RESULT = "improve", "work", "result.json"
 PROBES = ("instruction_following", "stops_cleanly", "safety")
 Tell = Callable[[str], None]
 
@@ -99,15 +103,13 @@ class Improvement:
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
         """What is practised."""
-        found = practice(self.domain, self.name, self.settings.tasks, (Domain.load(HOUSE),))
-        if found.num_near_held_out:
-            self.tell(f"{found.num_near_held_out} prompts are left out: they are too near to held-out ones.")
-        return found.tasks[: self.settings.max_tasks or None]
+        found = practice(self.domain, self.settings.tasks, (Domain.load(HOUSE),))
+        return found[: self.settings.max_tasks or None]
 
     @cached_property
     def examples(self) -> list[Example]:
         """The held-out prompts of the decision, which are of the dev split: nothing is decided on test rows."""
-        return held_out(self.domain, self.name, self.settings.tasks, "dev", self.settings.held_out_limit)
+        return held_out(self.domain, self.settings.tasks, "dev", self.settings.held_out_limit)
 
     @cached_property
     def votes(self) -> VoteRows:
@@ -121,7 +123,7 @@ class Improvement:
         """The folder of a run with these settings from this version."""
         inputs = {
             "start": self.start.digest(),
-            "settings": self.settings.model_dump(mode="json", exclude={"held_out_limit", "margin", "probe_margin"}),
+            "settings": self.settings.model_dump(mode="json"),
             "tasks": [asked(task) for task in self.tasks],
             "seed": self.seed,
         }
@@ -137,10 +139,14 @@ class Improvement:
         """What the run has done."""
         return Record(self.run_folder, TEXT)
 
+    def record_at(self, folder: Path) -> Record[str]:
+        """What a finished run did; after a promotion a new one would have another folder."""
+        return Record(folder, TEXT)
+
     @cached_property
     def replay(self) -> Replay[str]:
-        """The lessons of all runs; none of a held-out request."""
-        held = frozenset(example.question for example in self.examples)
+        """The lessons of all runs; none of a held-out request, dev or test."""
+        held = frozenset(held_out_prompts(self.domain))
         return Replay(
             self.folder / "replay.jsonl",
             TEXT,
@@ -152,8 +158,23 @@ class Improvement:
 
 
 def improve(run: Improvement) -> dict[str, Any]:
-    """The whole run; returns what it came to. One that was finished before is only read."""
-    refuse_same(run.settings.verifiers, run.settings.judges)
+    """The whole run; returns what it came to. One that was finished before is only read, and only one is at work on an
+    expert at a time."""
+    assert run.expert
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run.folder / ".lock", timeout=0):
+            return improve_locked(run)
+    except Timeout:
+        raise UserError(f"Another run is improving {run.name}. Wait for it, or stop it; then run again.") from None
+
+
+def improve_locked(run: Improvement) -> dict[str, Any]:
+    """The run; the lock is held."""
+    refuse_same(
+        (run.verifier.name,) if run.verifier else setting.verifier_names(run.settings, run.domain), run.settings.judges
+    )
+    calibrations = gated(run)
     path = run.run_folder / RESULT
     if path.exists():
         run.tell("This run was finished before. Another --seed, or other settings, make a new one.")
@@ -165,14 +186,28 @@ def improve(run: Improvement) -> dict[str, Any]:
         decision = Decision(False, "No lesson was found, so nothing was learnt. The version stays.", decision.checks)
     made = register(run, learner.checkpoint, decision) if learner.version else None
     run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
-    result = summary(run, decision, made)
+    result = summary(run, decision, made) | {
+        "verifiers": [found.as_dict() for found in calibrations],
+        "held_out_signals": held_out_signals(run, learner.checkpoint),
+    }
     write_text_atomically(path, json.dumps(result, indent=2, ensure_ascii=False))
+    discard(run.run_folder / WORK)
     return result
+
+
+def gated(run: Improvement) -> tuple[VerifierCalibration, ...]:
+    """The verifiers on their planted answers, under this run's rule of acceptance; one that fails may not teach."""
+    if run.verifier is not None:
+        return ()
+    rules = setting.rules_of(run.settings)
+    found = calibrate_by_name(setting.verifier_names(run.settings, run.domain), run.domain, rules.acceptance.accepts)
+    require_trusted(found)
+    return found
 
 
 def practise(run: Improvement) -> Any:
     """The loop, from where an earlier run of it stopped; returns the learner with what it has learnt."""
-    settings, work = run.settings, run.run_folder / "work"
+    settings, work = run.settings, run.run_folder / WORK
     learner = setting.learner_of(settings, run.start, run.bench, work)
     run.tell(f"{run.name}, version {run.version.number}: {len(run.tasks)} prompts, {len(run.examples)} held out.")
     added = run.replay.add(vote_lessons(run.votes.rows), Stamp(VOTE, run.version.number))
@@ -182,7 +217,7 @@ def practise(run: Improvement) -> Any:
     if settings.mode == "async":
         trained = setting.learner_of(settings, run.start, run.bench, work / "background")
         bursts = Background(trained, run.record, run.tell)
-    verifier = run.verifier or setting.joined_verifier(setting.load_verifiers(settings.verifiers, run.domain))
+    verifier = run.verifier or setting.verifier_of(settings, run.domain)
     pace = setting.pace_of(settings, run.seed)
     loop = Loop(learner, verifier, run.replay, run.record, bursts, setting.rules_of(settings), pace, run.tell)
     loop.run(run.tasks)
@@ -211,8 +246,10 @@ def safety_rows(run: Improvement, subject: Subject, arm: str) -> list[Row]:
 def register(run: Improvement, checkpoint: Checkpoint, decision: Decision) -> Version:
     """The new weights as a version of the expert, in use if they were promoted."""
     assert checkpoint.adapter is not None, "an expert that learnt has an adapter"
-    known = {version.digest: version for version in run.history.versions}
-    adapter = checkpoint.adapter
+    adapter, known = checkpoint.adapter, {version.digest: version for version in run.history.versions}
+    found = known.get(weights_digest(adapter))
+    if found is not None:
+        return run.history.use(found.number) if decision.promoted else found
 
     def write(folder: Path) -> None:
         for name in (CONFIG, WEIGHTS):
@@ -223,9 +260,7 @@ def register(run: Improvement, checkpoint: Checkpoint, decision: Decision) -> Ve
         write_expert(folder, run.start.base, {key: value for key, value in card.items() if key != "folder"})
 
     metrics = {check.measure: {"before": check.before, "after": check.after} for check in decision.checks}
-    version = Version(0, "", "", run.version.number, decision.promoted, decision.reason, metrics)
-    made = run.history.add(write, version)
-    return known.get(made.digest, made)
+    return run.history.add(write, Version(0, "", "", run.version.number, decision.promoted, decision.reason, metrics))
 
 
 def summary(run: Improvement, decision: Decision, made: Version | None) -> dict[str, Any]:
@@ -257,7 +292,11 @@ def prequential(run: Improvement, threads: Sequence[dict[str, Any]]) -> list[dic
     verifier and the held-out judges say to each."""
     judges = load_judges(run.settings.judges, run.domain)
     tried = [row for row in threads if row["attempts"]]
-    given = [Answered(row["task"]["request"][-1]["content"], row["attempts"][0]["answer"]) for row in tried]
+    known = dict(references(run.domain, "train"))
+    given = [
+        Answered(row["task"]["request"][-1]["content"], row["attempts"][0]["answer"], known.get(row["task"]["id"]))
+        for row in tried
+    ]
     found = {name: judge(given) for name, judge in judges.items()} if given else {}
     return [
         {
@@ -269,6 +308,17 @@ def prequential(run: Improvement, threads: Sequence[dict[str, Any]]) -> list[dic
         }
         for place, row in enumerate(tried)
     ]
+
+
+def held_out_signals(run: Improvement, after: Checkpoint) -> dict[str, Any]:
+    """The signals on the answers to held-out prompts, before and after: the same prompts, so that only the model
+    differs."""
+    found = {}
+    for arm, checkpoint in ((BEFORE, run.start), (AFTER, after)):
+        texts = [given.answer for given in run.bench.subject(checkpoint).answers(run.examples)]
+        each = signals(texts)
+        found[arm] = each.as_dict() if each is not None else None
+    return found
 
 
 def answer_signals(threads: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from domains.domain import Domain
-from domains.plugins import load_plugin
 from experts.checkpoint import Checkpoint
 from experts.improvement.learners.federated import FederatedLearner
 from experts.improvement.learners.text import Manner, Study, TextLearner
@@ -16,21 +14,20 @@ from experts.improvement.promotion import Limits
 from experts.improvement.thread import Acceptance, Rules
 from experts.measure import Bench
 from experts.recipe import Evaluation, Improve, Training
-from judges.verifier import Verifier
-from judges.verifiers import panel
-
-PACKAGE = "judges.verifiers"
+from judges.verifier import Verifier, load_verifier
+from judges.verifier_calibration import probes_of
 
 
-def load_verifiers(names: Sequence[str], domain: Domain | None) -> list[Any]:
-    """Verifiers by name, with a domain's rules."""
-    return [load_plugin(PACKAGE, name, "verifier").Verifier.for_domain(domain) for name in names]
+def verifier_names(settings: Improve, domain: Domain) -> tuple[str, ...]:
+    """The verifiers of the recipe; without any, plain language, and the domain's safety rules where there are planted
+    answers that show whether these can be trusted."""
+    rules = ("safety",) if domain.safety_rules() and probes_of("safety", domain) else ()
+    return settings.verifiers or (*rules, "reading_level")
 
 
-def joined_verifier(found: Sequence[Any]) -> Verifier[Any]:
-    """One verifier as it is, several as a panel."""
-    joined: Verifier[Any] = found[0] if len(found) == 1 else panel.Verifier(tuple(found))
-    return joined
+def verifier_of(settings: Improve, domain: Domain) -> Verifier[Any]:
+    """The verifier with a domain's rules; several are a panel."""
+    return load_verifier("+".join(verifier_names(settings, domain)), domain)
 
 
 def rules_of(settings: Improve) -> Rules:

@@ -1,87 +1,54 @@
-"""What an expert practises on, and what it is measured on: prompts of the domain, never those that are held out.
+"""What an expert practises on, and what it is measured on (`judges/improvement_tasks.py`): never the same prompts.
 
-A prompt that is a near-duplicate of a held-out one is left out and counted; the replay buffer refuses it once more.
+A prompt that is a near-duplicate of a held-out one is left out; the replay buffer refuses it once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from domains.calculations import Calculation
 from domains.domain import Domain
-from domains.errors import UserError, unknown_name
-from domains.example import Example, Message, Preference, Split, Utterance
+from domains.errors import UserError
+from domains.example import Example, Split, last_user_turn
 from domains.near_duplicates import has_near_duplicate
 from domains.vote_training import held_out_prompts
+from judges.improvement_tasks import improvement_tasks
 from judges.verifier import Task
 
-KINDS = ("preferences", "routing", "calculations", "questions")
 UNITS = {"dollars": "${:,.2f}", "percent": "{:.2f}%", "months": "{:.0f} months"}
 
 
-@dataclass(frozen=True)
-class Practice:
-    """The tasks that may be practised, and how many prompts are too near to held-out ones."""
-
-    tasks: tuple[Task, ...]
-    num_near_held_out: int
-
-
-def practice(domain: Domain, expert: str, kinds: Sequence[str], others: Sequence[Domain] = ()) -> Practice:
-    """The training prompts of some kinds. What is held out is that of the domain and of `others`."""
-    found = [task_of(row) for kind in kinds for row in rows_of(domain, expert, kind, "train")]
-    held_out = [text for each in (domain, *others) for text in held_out_prompts(each)]
-    near = has_near_duplicate([asked(task) for task in found], held_out)
-    kept = {task.id: task for task, is_near in zip(found, near, strict=True) if not is_near}
+def practice(domain: Domain, kinds: Sequence[str], others: Sequence[Domain] = ()) -> tuple[Task, ...]:
+    """The training prompts of some kinds, without those that are near to a held-out prompt of the domain or of
+    `others`."""
+    found = [task for kind in kinds for task in improvement_tasks(domain, kind, "train")]
+    near = has_near_duplicate(
+        [asked(task) for task in found], [text for each in (domain, *others) for text in held_out_prompts(each)]
+    )
+    kept = tuple(task for task, is_near in zip(found, near, strict=True) if not is_near)
     if not kept:
-        raise UserError(
-            f"There is no training prompt of {', '.join(kinds)} for {expert}. Set improve.tasks to some of: "
-            f"{', '.join(KINDS)}; or add rows to the domain."
-        )
-    return Practice(tuple(kept.values()), sum(near))
+        raise UserError(f"No prompt to practise on is left in {domain.name}: all are near to held-out ones. Add rows.")
+    return kept
 
 
-def rows_of(
-    domain: Domain, expert: str, kind: str, split: Split
-) -> Iterator[Preference | Utterance | Calculation | Example]:
-    """The rows of a kind that ask this expert for something."""
-    if kind not in KINDS:
-        raise unknown_name("kind of improve.tasks", kind, KINDS)
-    if kind == "preferences":
-        yield from domain.preferences(split)
-    elif kind == "calculations":
-        yield from domain.calculations(split)
-    elif kind == "questions":
-        yield from domain.examples("questions", split)
-    else:
-        yield from (row for row in domain.utterances(split) if row.label == expert)
+def held_out(domain: Domain, kinds: Sequence[str], split: Split, limit: int = 0) -> list[Example]:
+    """Held-out prompts with their references, for judges; `limit` 0 = all."""
+    if split == "train":
+        raise UserError("Training prompts are not held out. Take dev or test.")
+    tasks = [task for kind in kinds for task in improvement_tasks(domain, kind, split)]
+    known = dict(references(domain, split))
+    found = [Example(task.id, "questions", task.request, known.get(task.id, "")) for task in tasks]
+    return found[:limit] if limit else found
 
 
-def task_of(row: Preference | Utterance | Calculation | Example) -> Task:
-    """A row as a task; a calculation carries the numbers that a verifier computes with."""
-    if isinstance(row, Utterance):
-        return Task(row.id, (Message("user", row.text),))
-    if isinstance(row, Calculation):
-        return Task(row.id, row.prompt, {"calculation": {"kind": row.kind, "given": dict(row.given)}})
-    return Task(row.id, row.prompt)
-
-
-def held_out(domain: Domain, expert: str, kinds: Sequence[str], split: Split, limit: int = 0) -> list[Example]:
-    """The held-out prompts of a split with their reference answers, for judges; `limit` 0 = all."""
-    rows = [row for kind in kinds for row in rows_of(domain, expert, kind, split)]
-    return [example_of(row) for row in (rows[:limit] if limit else rows)]
-
-
-def example_of(row: Preference | Utterance | Calculation | Example) -> Example:
-    """A row as a question with its reference: the chosen answer, or the computed result."""
-    task = task_of(row)
-    if isinstance(row, Calculation):
-        return Example(row.id, "questions", task.request, UNITS[row.formula.unit].format(row.expected))
-    reference = row.chosen if isinstance(row, Preference) else row.completion if isinstance(row, Example) else ""
-    return Example(row.id, "questions", task.request, reference)
+def references(domain: Domain, split: Split) -> Iterator[tuple[str, str]]:
+    """What a good answer is: the chosen one, or the computed result."""
+    for row in domain.preferences(split):
+        yield row.id, row.chosen
+    for calculation in domain.calculations(split):
+        yield calculation.id, UNITS[calculation.formula.unit].format(calculation.expected)
 
 
 def asked(task: Task) -> str:
-    """Everything that the person says."""
-    return "\n".join(turn.content for turn in task.request if turn.role == "user")
+    """The last thing that the person says."""
+    return last_user_turn(task.request)

@@ -27,28 +27,32 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Acceptance:
-    """When an answer is good enough. The paper gives three rules that contradict each other; this is a setting:
+    """When an answer is good enough: when its score is at least `threshold`. The paper gives three rules that
+    contradict each other; this is a setting. The score of an answer, which gaps are measured in too, is
 
-    * `all`: every condition scores at least `threshold` (the paper's Algorithm 1: min_i s_i >= tau),
-    * `mean`: the mean score is at least `threshold` (the verifier prompt of the paper: 0.95),
-    * `share`: at least a share `threshold` of the conditions scores at least 0.5.
+    * `all`: that of its worst condition (the paper's Algorithm 1: min_i s_i >= tau),
+    * `mean`: the mean over its conditions (the verifier prompt of the paper, with 0.95),
+    * `share`: the share of its conditions that score at least 0.5.
     """
 
     rule: Literal["all", "mean", "share"] = "all"
     threshold: float = 0.5
 
+    def score(self, scores: Sequence[float]) -> float:
+        """The score of an answer (0..1) from those of its conditions, of which there is at least one."""
+        if self.rule == "all":
+            return min(scores)
+        return mean(scores) if self.rule == "mean" else mean(float(score >= 0.5) for score in scores)
+
     def accepts(self, scores: Sequence[float]) -> bool:
         """Whether an answer with these scores is accepted; one without conditions never is."""
-        if not scores:
-            return False
-        values = {"all": min(scores), "mean": mean(scores), "share": mean(score >= 0.5 for score in scores)}
-        return float(values[self.rule]) >= self.threshold
+        return bool(scores) and self.score(scores) >= self.threshold
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How a thread goes: at most so many attempts, when one is accepted, and by how much (mean score) an earlier
-    attempt must be worse to be a rejected sample."""
+    """How a thread goes: at most so many attempts, when one is accepted, and by more than how much an earlier attempt's
+    score must be worse to be a rejected sample."""
 
     max_attempts: int = 5
     acceptance: Acceptance = Acceptance()
@@ -117,7 +121,7 @@ def after_attempt(
     """Note an attempt; the finished thread, or None while it goes on."""
     if critique is None or not critique.scores:
         return thread.closed(Outcome.UNJUDGED)
-    thread.attempts.append(Attempt(answer, critique, mean(critique.scores)))
+    thread.attempts.append(Attempt(answer, critique, rules.acceptance.score(critique.scores)))
     if rules.acceptance.accepts(critique.scores):
         return accepted(thread, rules.gap)
     return thread.closed(Outcome.DISCARDED) if len(thread.attempts) == rules.max_attempts else None

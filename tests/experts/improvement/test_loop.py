@@ -75,6 +75,11 @@ def test_the_acceptance_rule_is_a_setting(rule, threshold, scores, expected):
     assert Acceptance(rule, threshold).accepts(scores) is expected
 
 
+def test_the_score_of_an_answer_is_that_of_the_rule():
+    scores = (0.2, 0.9, 1.0)
+    assert [Acceptance(rule).score(scores) for rule in ("all", "mean", "share")] == pytest.approx([0.2, 0.7, 2 / 3])
+
+
 def test_each_prompt_is_answered_before_it_is_learnt_from(tmp_path):
     """12 tasks in rounds of 4: the attempts of round r are given by version r, and a burst draws from rounds so far."""
     learner = Counter()

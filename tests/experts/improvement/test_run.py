@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from dataclasses import dataclass
 
 import pytest
+from filelock import FileLock
 
 from domains.errors import UserError
 from domains.example import Message
 from domains.votes import Candidate, Votes
+from experts.checkpoint import Checkpoint
 from experts.digests import weights_digest
 from experts.improvement.history import History
-from experts.improvement.run import Improvement, improve
+from experts.improvement.promotion import Decision
+from experts.improvement.run import Improvement, improve, register
 from experts.recipe import Improve
-from judges.verifier import Condition, Critique
+from tests.fakes_improvement import Digest
 from ui.improvement_page import write_page
 
 EXPERT = "toy/conversation"
 
 
-@dataclass(frozen=True)
-class Digest:
-    """Scores an answer with a number that its text decides, so that some retries are better than others."""
-
-    name: str = "digest"
-
-    def conditions(self, task):
-        return (Condition("high", "Is the number high?"),)
-
-    def judge(self, task, conditions, answer):
-        score = hashlib.sha256(answer.encode()).digest()[0] / 255
-        return Critique((score,), "" if score > 0.5 else "- Is the number high? No.")
-
-
 def settings(**changes):
     values = {
-        "tasks": ("preferences",), "threshold": 0.6, "prompts": 6, "steps": 2, "rank": 2, "max_new_tokens": 8,
+        "threshold": 0.6, "prompts": 6, "steps": 2, "rank": 2, "max_new_tokens": 8,
         "learning_rate": 1e-2, "row_tokens": 128, "context_tokens": 256,
     }  # fmt: skip
     return Improve(**(values | changes))
@@ -67,27 +54,44 @@ def test_an_expert_improves_is_promoted_and_rolled_back(home):
     assert weights_digest(live) == weights_digest(history.version_folder(1)) != before
     assert json.loads((live / "expert.json").read_text())["parents"]["improved_from"] == before
     assert {check["measure"] for check in result["checks"]} >= {"plain_safe", "instruction_following", "safety"}
+    assert {arm: found["n"] for arm, found in result["held_out_signals"].items()} == dict.fromkeys(
+        ("before", "after"), len(run_of(home).examples)
+    )
     page = write_page(result, home).read_text()
+    assert "before and after" in page
     assert page.count("<svg") >= 6
     history.use(history.before())
     assert weights_digest(live) == before
     assert improve(run_of(home))["version"] == 1  # the same run, finished before
 
 
-def test_what_falls_on_held_out_prompts_is_not_promoted(home):
-    """Votes for empty-sounding answers cannot help; a judge under which every change is a fall refuses them."""
-    before = weights_digest(home / EXPERT)
-    result = improve(run_of(home, judges=("politeness",), margin=0.0, learning_rate=0.2, steps=6))
-    falls = [check for check in result["checks"] if not check["holds"]]
-    assert result["promoted"] is not bool(falls)
-    if falls:
-        assert weights_digest(home / EXPERT) == before
-        assert History.of(home, EXPERT).current == 0
+def test_what_is_not_promoted_is_kept_and_not_used(home):
+    """A planted refusal: the version is there, with its reason, and the expert is the one from before. Registering the
+    same weights again adds nothing; once promoted they are used."""
+    run = run_of(home)
+    before, other = weights_digest(home / EXPERT), Checkpoint(run.start.base, home / "toy" / "structured")
+    refused = register(run, other, Decision(False, "It fell.", ()))
+    history = History.of(home, EXPERT)
+    assert (refused.number, refused.promoted, history.current) == (1, False, 0)
+    assert weights_digest(home / EXPERT) == before
+    assert register(run, other, Decision(False, "It fell.", ())).number == 1
+    assert len(history.versions) == 2
+    register(run, other, Decision(True, "It rose.", ()))
+    assert weights_digest(home / EXPERT) == weights_digest(home / "toy" / "structured") != before
+
+
+def test_only_one_run_is_at_work_on_an_expert(home):
+    run = run_of(home)
+    run.folder.mkdir(parents=True)
+    with FileLock(run.folder / ".lock"), pytest.raises(UserError, match="Another run"):
+        improve(run_of(home))
 
 
 def test_a_verifier_may_not_judge_what_it_taught(home):
+    lines = []
+    same = Improvement(home, EXPERT, settings(verifiers=("reading_level",), judges=("readability",)), 0, lines.append)
     with pytest.raises(UserError, match="has taught"):
-        improve(run_of(home, verifiers=("reading_level",), judges=("readability",)))
+        improve(same)
 
 
 def test_votes_are_lessons_and_held_out_prompts_never_are(home):
