@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from domains.domain import GENERAL, Domain, shipped_names
+from domains.domain import CALLS, GENERAL, Domain, shipped_names
 from domains.errors import UserError
 from experts.build import built_domain
 from experts.embedded import foundation_folder
@@ -59,13 +59,18 @@ def run(quick: bool = False, home: Path = Path(".expertsmith"), data: Path | Non
 
 
 def home_rows(home: Path) -> Rows:
-    """The routing rows of the domains built in a home, or of the shipped ones."""
+    """The routing rows of the domains built in a home, or of the shipped conversational ones."""
     built = sorted({name.partition("/")[0] for name in built_experts(home) if "/" in name}) if home.is_dir() else []
-    domains = [built_domain(home, name) for name in built] or [Domain.load(name) for name in shipped_names()]
+    domains = [built_domain(home, name) for name in built] or conversational()
     with_rows = [domain for domain in domains if domain.utterances("train")]
     if not with_rows:
         raise UserError("There are no routing rows to measure on. Give --data FILE.jsonl with rows {text, label}.")
     return domain_rows(with_rows)
+
+
+def conversational() -> list[Domain]:
+    """The shipped domains without those of function calls, whose expert is offered only where it is built."""
+    return [domain for domain in map(Domain.load, shipped_names()) if CALLS not in domain.tracks]
 
 
 def default_reader(home: Path) -> Reader:

@@ -14,7 +14,7 @@ def folder(tmp_path):
 
 
 def test_shipped_names():
-    assert shipped_names() == ("caregiving", "house", "mortgage")
+    assert shipped_names() == ("caregiving", "house", "mortgage", "tools")
 
 
 def test_a_folder_is_a_domain(folder):

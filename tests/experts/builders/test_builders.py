@@ -201,7 +201,7 @@ def test_items_are_sections_and_labels_are_needed(tmp_path):
         classification.items(Material(Domain.load(folder)))
 
 
-@pytest.mark.parametrize("name", sorted(set(builder_names()) - {"edits", "perturbation"}))
+@pytest.mark.parametrize("name", sorted(set(builder_names()) - {"edits", "perturbation", "wrong_calls"}))
 def test_a_row_lies_in_the_split_of_its_section(name, tmp_path):
     """Twelve sections of three splits; an item of each kind gets an id of its section's split."""
     folder = write_domain(tmp_path / "toy")
