@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from domains.calculations import Calculation, parse_calculation
 from domains.errors import UserError, unknown_name
 from domains.example import Document, Example, Preference, SafetyRule, Split, Task, Utterance
 from domains.readers import (
@@ -23,13 +24,17 @@ from domains.readers import (
     read_jsonl,
 )
 from domains.splits import split_of
+from domains.tool_calls import Function
+from domains.tool_rows import FUNCTIONS_FILE, parser_beside, read_functions
 
 SHIPPED = Path(__file__).parent
 GENERAL = "general"
 TRACKS = ("conversation", "structured")
+CALLS = "calls"
 LIST_KEYS = frozenset({"labels", "judges", "held_out", "tracks"})
 DOMAIN_KEYS = LIST_KEYS | {"name", "title", "about", "licence", "system_prompt", "notice"}
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "calculations.jsonl": parse_calculation,
     "preferences.jsonl": parse_preference,
     "recommendations.jsonl": parse_preference,
     "routing.jsonl": parse_utterance,
@@ -79,10 +84,15 @@ class Domain:
         """All sections of the domain's documents."""
         return read_documents(self.folder / "documents")
 
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """The functions that the domain's rows may call."""
+        return read_functions(self.folder / FUNCTIONS_FILE)
+
     def reading(self, file_name: str) -> Reading[Any]:
         """The records of one JSONL file with its problems; empty when the domain has no such file."""
         path = self.folder / file_name
-        return read_jsonl(path, PARSERS[file_name]) if path.exists() else Reading((), (), ())
+        return read_jsonl(path, parser_beside(path, PARSERS[file_name])) if path.exists() else Reading((), (), ())
 
     def records(self, file_name: str) -> tuple[Any, ...]:
         """The records of one JSONL file; a file with problems is refused."""
@@ -110,6 +120,10 @@ class Domain:
         """Recommendation rows of a split: the chosen title, and the titles of the other candidates as rejected."""
         return tuple(r for r in self.records("recommendations.jsonl") if self.split(r.id, "recommendations") == split)
 
+    def calculations(self, split: Split) -> tuple[Calculation, ...]:
+        """Calculation rows of a split."""
+        return tuple(r for r in self.records("calculations.jsonl") if self.split(r.id, "calculations") == split)
+
     def utterances(self, split: Split) -> tuple[Utterance, ...]:
         """Routing rows of a split."""
         return tuple(r for r in self.records("routing.jsonl") if self.split(r.id, "routing") == split)
@@ -136,6 +150,8 @@ def check_settings(folder: Path, settings: dict[str, Any]) -> None:
                 raise UserError(f'{folder.name}/domain.toml: {key} must be a list of texts. Write {key} = ["..."].')
         elif not isinstance(value, str):
             raise UserError(f'{folder.name}/domain.toml: {key} must be a text. Write {key} = "...".')
+    if CALLS in settings.get("tracks", ()) and settings["tracks"] != [CALLS]:
+        raise UserError(f'{folder.name}/domain.toml: the track {CALLS} stands alone. Write tracks = ["{CALLS}"].')
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", settings["name"]):
         raise UserError(
             f"{folder.name}/domain.toml: the name '{settings['name']}' is not usable. Take letters, digits, - and _."

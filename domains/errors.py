@@ -7,7 +7,12 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """The user can fix it: the text says what was given, what is allowed and what to do next."""
+    """The user can fix it: the text says what was given, what is allowed and what to do next. `field`: the field of a
+    request that it is about, where there is one."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:

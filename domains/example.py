@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from domains.tool_calls import Function
+
 Role = Literal["system", "user", "assistant"]
 Split = Literal["train", "dev", "test"]
-Task = Literal["classification", "summarization", "questions", "instructions"]
+Task = Literal["classification", "summarization", "questions", "instructions", "calls"]
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
-TASKS: tuple[Task, ...] = ("classification", "summarization", "questions", "instructions")
+TASKS: tuple[Task, ...] = ("classification", "summarization", "questions", "instructions", "calls")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Document:
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt with the completion that should follow it; `checks` are programmatic (see scorers/instructions)."""
+    """A prompt with the completion that should follow it; `checks` are programmatic (see scorers/instructions), and
+    `functions` are those that the prompt declares (they are part of its text too)."""
 
     id: str
     task: Task
@@ -44,6 +47,7 @@ class Example:
     completion: str
     kind: str = ""
     checks: tuple[dict[str, Any], ...] = ()
+    functions: tuple[Function, ...] = field(default=(), repr=False)
 
     @property
     def question(self) -> str:

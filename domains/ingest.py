@@ -73,6 +73,11 @@ def ingest_file(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     return {"key": key, "reused": True}
 
 
+def ingest_files(names: Sequence[str], plan: Plan) -> list[dict[str, Any]]:
+    """Read and clean some files: one piece of work."""
+    return [ingest_file({"file": name}, plan) for name in names]
+
+
 def read_and_clean(name: str, key: str, plan: Plan) -> dict[str, Any]:
     """The result row of a file {file, status, reason, num_pages, characters, bytes, seconds, stages, mark, title}."""
     start = time.monotonic()

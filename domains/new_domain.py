@@ -1,7 +1,7 @@
 """A domain from a folder of documents: `expertsmith domain new NAME --documents DIR`.
 
-Files are read and cleaned side by side (`datasets`, as many processes as jobs), then joined in the order of their
-names, so the result does not depend on the number of jobs. `NAME/.ingest` is the journal; it may be deleted.
+Files are read and cleaned side by side (as many processes as jobs, or on Ray), then joined in the order of their names,
+so the result does not depend on the number of jobs. `NAME/.ingest` is the journal; it may be deleted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from domains.cleaning import FILE_STAGES, CleaningSettings, Tally, shortened
 from domains.cleaning.chunks import Chunk, Chunker
 from domains.cleaning.duplicates import DuplicateIndex, Mark
 from domains.domain import SHIPPED
+from domains.engine import Engine
 from domains.errors import UserError
 from domains.formats import Limits
-from domains.ingest import Plan, ingest_file, journaled, journaled_blocks, source_files
+from domains.ingest import Plan, ingest_files, journaled, journaled_blocks, source_files
 from domains.pii import TYPES
 from domains.pii.detect import redacted
 from domains.pii.measure import measure
@@ -34,6 +35,8 @@ JOURNAL = ".ingest"
 MADE_BY = "expertsmith domain new"
 DOCUMENT_CHARACTERS = 300_000
 LICENCE = "unknown: set it"
+GROUP_BYTES, GROUP_FILES = 1_000_000, 32
+NOT_OPENED = frozenset({"too_large", "unsupported"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Request:
     cleaning: CleaningSettings = field(default_factory=CleaningSettings)
     limits: Limits = field(default_factory=Limits)
     jobs: int = 1
+    engine: Engine | None = None
 
 
 @dataclass
@@ -65,9 +69,9 @@ def new_domain(request: Request) -> dict[str, Any]:
         raise UserError(f"There is no file in {request.documents}. Give a folder with documents.")
     journal = request.folder / JOURNAL
     journal.mkdir(parents=True, exist_ok=True)
-    plan = Plan(request.documents.resolve(), journal, request.cleaning, request.limits)
+    plan = Plan(request.documents.resolve(), journal.resolve(), request.cleaning, request.limits)
     start = time.monotonic()
-    done = read_all(plan, names, request.jobs)
+    done = read_all(plan, names, request.engine or Engine("processes", request.jobs))
     read_seconds = time.monotonic() - start
     rows = [journaled(plan, found["key"]) for found in done]
     joined = join(plan, request, [found["key"] for found in done], rows)
@@ -75,7 +79,8 @@ def new_domain(request: Request) -> dict[str, Any]:
         raise UserError("Nothing is left of the documents:\n" + "\n".join(map(row_line, rows)))
     write_settings(request)
     remove_stale(request.folder, joined.written)
-    num_new = sum(row["bytes"] for row, found in zip(rows, done, strict=True) if not found["reused"])
+    read = (row for row, found in zip(rows, done, strict=True) if not found["reused"])
+    num_new = sum(row["bytes"] for row in read if row["status"] not in NOT_OPENED)
     times = {"read": read_seconds, "all": time.monotonic() - start}
     report = report_of(request, rows, joined, {"bytes": num_new, **times})
     write_text_atomically(request.folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
@@ -93,7 +98,9 @@ def check(request: Request) -> None:
         raise UserError(f"{request.documents} is not a folder. Give --documents the folder with your files.")
     folder = request.folder
     if folder.resolve().is_relative_to(request.documents.resolve()):
-        raise UserError(f"{folder} would lie inside {request.documents}. Choose another place with --out.")
+        raise UserError(
+            f"{folder} would lie inside the folder of documents, {request.documents}. Choose another place with --out."
+        )
     if folder.exists() and not folder.is_dir() or folder.is_dir() and any(folder.iterdir()) and not is_ours(folder):
         raise UserError(
             f"{folder} exists and was not made by '{MADE_BY}'. Choose another name, or --out another place."
@@ -132,24 +139,30 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_all(plan: Plan, names: Sequence[str], jobs: int) -> list[dict[str, Any]]:
-    """Read and clean every file, large ones spread over the processes; results in the order of the names."""
-    from datasets import Dataset
+def read_all(plan: Plan, names: Sequence[str], engine: Engine) -> list[dict[str, Any]]:
+    """Read and clean every file, large ones first; results {key, reused} in the order of the names."""
+    from tqdm import tqdm
 
-    order = sorted(range(len(names)), key=lambda n: -(plan.source / names[n]).stat().st_size)
-    workers = max(1, min(jobs, len(names)))
-    spread = [place for worker in range(workers) for place in order[worker::workers]]
-    files = Dataset.from_dict({"file": [names[place] for place in spread]})
-    done = files.map(
-        partial(ingest_file, plan=plan),
-        num_proc=workers if workers > 1 else None,
-        load_from_cache_file=False,
-        new_fingerprint=digest(str(plan.journal.resolve()).encode())[:16],
-        keep_in_memory=True,
-        desc="Reading and cleaning files",
-    )
-    found = {row["file"]: {"key": row["key"], "reused": row["reused"]} for row in done}
-    return [found[name] for name in names]
+    sizes = {name: (plan.source / name).stat().st_size for name in names}
+    groups = list(grouped(sorted(names, key=lambda name: -sizes[name]), sizes))
+    done: dict[str, dict[str, Any]] = {}
+    with tqdm(total=len(names), desc="Reading and cleaning files") as shown:
+        for group, found in zip(groups, engine.map(partial(ingest_files, plan=plan), groups), strict=True):
+            done |= dict(zip(group, found, strict=True))
+            shown.update(len(group))
+    return [done[name] for name in names]
+
+
+def grouped(names: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Names in groups of at most GROUP_BYTES and GROUP_FILES, a larger file alone: one piece of work each."""
+    group: list[str] = []
+    for name in names:
+        if group and (sum(map(sizes.__getitem__, group)) + sizes[name] > GROUP_BYTES or len(group) >= GROUP_FILES):
+            yield group
+            group = []
+        group.append(name)
+    if group:
+        yield group
 
 
 def join(plan: Plan, request: Request, keys: Sequence[str], rows: list[dict[str, Any]]) -> Joined:
@@ -182,6 +195,8 @@ def is_duplicate(row: dict[str, Any], index: DuplicateIndex, tally: Tally) -> bo
     found = index.seen("document", Mark(**row["mark"]), row["file"], same_numbers=False)
     if found:
         tally.add_change(f"document, {found[0]}", {"removed": row["file"], "of": found[1]})
+        tally.blocks_in += row["stages"][FILE_STAGES[-1]]["blocks_out"]
+        tally.characters_in += row["stages"][FILE_STAGES[-1]]["characters_out"]
         row["reason"] = f"{found[0]} duplicate of {found[1]}."
     return bool(found)
 
@@ -258,7 +273,8 @@ def write_settings(request: Request) -> None:
         f'licence = "{LICENCE}"\n'
         f'system_prompt = "You answer questions about {title.lower()} in plain words. Say so when you do not know."\n'
         'notice = "General information from the documents that were given. It is not professional advice."\n'
-        "labels = []\n",
+        "labels = []  # what a message can be classified as, at least two\n"
+        'held_out = ["questions", "instructions"]  # files that are never trained on\n',
     )
 
 
@@ -313,7 +329,8 @@ def report_of(request: Request, rows: list[dict[str, Any]], joined: Joined, run:
 def row_line(row: dict[str, Any]) -> str:
     """A file's row for people."""
     size = f"{row['num_pages']} pages" if row["num_pages"] else f"{row['characters']} characters"
-    return f"{row['status']:12} {row['file']} ({size}, {row['chunks']} chunks) {row['reason']}".rstrip()
+    name = "".join(c if c.isprintable() else "?" for c in row["file"])
+    return f"{row['status']:12} {name} ({size}, {row['chunks']} chunks) {row['reason']}".rstrip()
 
 
 def summary(report: dict[str, Any], folder: Path) -> list[str]:
@@ -332,5 +349,7 @@ def summary(report: dict[str, Any], folder: Path) -> list[str]:
         f"{speed['bytes_read'] / 1e6:.2f} MB in {speed['seconds_reading_and_cleaning']:.1f} s "
         f"({speed['megabytes_per_second']:.2f} MB/s) into {len(report['documents'])} documents: {folder / REPORT}"
     )
-    lines.append(f"Next: set title, about and licence in {folder / 'domain.toml'}, then")
-    return [*lines, f"  expertsmith validate {folder}", f"  expertsmith build {folder}"]
+    lines.append(f"Next: set title, about, licence and labels in {folder / 'domain.toml'}, then")
+    kinds = "persona_contrast,classification,summarization,question_answer,routing"
+    verbs = (f"validate {folder}", f"data {folder} --kind {kinds}", f"build {folder}")
+    return [*lines, *(f"  expertsmith {verb}" for verb in verbs)]

@@ -84,6 +84,8 @@ def parse_object(line: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise RowError("row", f"not JSON ({error.msg} at column {error.colno}).", "one JSON object per line.") from None
+    except (RecursionError, ValueError):  # thousands of brackets, or a number of thousands of digits
+        raise RowError("row", "nested too deeply, or a number too long.", "write a plain JSON object.") from None
     if not isinstance(row, dict):
         raise RowError("row", f"a JSON {type(row).__name__}, not an object.", 'write {"id": ..., ...}.')
     return row

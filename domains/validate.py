@@ -14,7 +14,10 @@ from domains.near_duplicates import near_duplicates
 from domains.readers import Problem, Reading, RowError, parse_object, read_jsonl, rows
 from domains.row_formats import format_of
 from domains.row_source import is_row_source
+from domains.tool_calls import RESPONSE_OPEN
+from domains.tool_rows import parser_beside
 from domains.training_rows import read_training_rows
+from domains.votes import is_rating, parse_rating
 
 OWN_FORMATS = ("preference", "prompt_completion", "messages")
 
@@ -56,7 +59,8 @@ def validate_rows(target: str, row_format: str = "") -> Validation:
 
 
 def own_parser(target: str) -> Callable[[dict[str, Any]], Any] | None:
-    """The parser of a file of a domain: by its name, unless its rows are of a foreign format; routing rows by keys."""
+    """The parser of a file of a domain: by its name, unless its rows are of a foreign format; routing rows and thumbs
+    of the chat page by keys."""
     if not target.endswith(".jsonl"):
         return None
     for _, line in rows(Path(target)):
@@ -64,9 +68,11 @@ def own_parser(target: str) -> Callable[[dict[str, Any]], Any] | None:
             row = parse_object(line)
         except RowError:
             continue
+        if is_rating(row):
+            return parse_rating
         named = PARSERS.get(Path(target).name)
         if named is not None and format_of(row) in {None, *OWN_FORMATS}:
-            return named
+            return parser_beside(Path(target), named)
         if "label" in row and "text" in row and format_of(row) is None:
             return PARSERS["routing.jsonl"]
         return None
@@ -112,7 +118,8 @@ def leaks(domain: Domain, readings: dict[str, Reading[Any]]) -> Iterator[str]:
 def text_of(record: object) -> str:
     """The text by which two records of a file are compared."""
     if isinstance(record, Example | Preference):
-        return record.prompt[-1].content
+        spoken = [turn.content for turn in record.prompt if not turn.content.startswith(RESPONSE_OPEN)]
+        return spoken[-1] if record.prompt[-1].content in spoken else " ".join(spoken[1:])
     return str(getattr(record, "text", ""))
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from domains.calculations import Calculation
 from domains.domain import PARSERS, Domain
 from domains.example import Example, Preference, Utterance
 from domains.near_duplicates import has_near_duplicate
 from domains.readers import parse_preference, read_jsonl
 from domains.votes import Votes
+
+ASKING = Utterance | Preference | Example | Calculation
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def vote_rows(domain: Domain, votes: Votes, others: Sequence[Domain] = ()) -> Vo
     return VoteRows(kept, len(reading.problems), len(refused))
 
 
-def user_turns(row: Preference | Example) -> list[str]:
+def user_turns(row: Preference | Example | Calculation) -> list[str]:
     """Everything that the person says in a prompt."""
     return [turn.content for turn in row.prompt if turn.role == "user"]
 
@@ -54,5 +57,8 @@ def held_out_prompts(domain: Domain) -> Iterator[str]:
     for name in PARSERS:
         task = name.removesuffix(".jsonl")
         for row in domain.records(name):
-            if isinstance(row, Utterance | Preference | Example) and domain.split(row.id, task) != "train":
+            if (
+                isinstance(row, Utterance | Preference | Example | Calculation)
+                and domain.split(row.id, task) != "train"
+            ):
                 yield from [row.text] if isinstance(row, Utterance) else user_turns(row)

@@ -178,6 +178,11 @@ def ratings(path: Path) -> Iterator[Rating]:
             continue
 
 
+def is_rating(row: Row) -> bool:
+    """Whether a row is a thumb that was given here, and not any unpaired preference."""
+    return row.get("source") == SOURCE and "completion" in row and "label" in row
+
+
 def parse_rating(row: Row) -> Rating:
     """A row of one answer with its label."""
     if not isinstance(row.get("label"), bool):

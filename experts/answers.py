@@ -84,7 +84,7 @@ class LocalModel:
 
 def answer_locally(model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> None:
     """Batches sorted by length; when one cannot be computed, its prompts are tried one at a time."""
-    fits = list(answerable(model, tokenizer, prompts, decoding, keep))
+    fits = list(answerable(model.config, tokenizer, prompts, decoding, keep))
     done: set[int] = set()
 
     def keep_one(place: int, answer: Generated) -> None:
@@ -99,9 +99,9 @@ def answer_locally(model: Any, tokenizer: Any, prompts: Sequence[Prompt], decodi
             keep(place, alone(model, tokenizer, prompts[place], limit))
 
 
-def answerable(model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> Iterator[int]:
+def answerable(config: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> Iterator[int]:
     """The places of prompts that leave room for an answer; the others fail."""
-    room = getattr(model.config, "max_position_embeddings", None) or 10**9
+    room = getattr(config, "max_position_embeddings", None) or 10**9
     for place, prompt in enumerate(prompts):
         try:
             size = len(prompt_ids(tokenizer, prompt))

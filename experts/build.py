@@ -12,27 +12,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from domains.atomic import write_text_atomically
-from domains.domain import GENERAL, Domain
+from domains.domain import CALLS, GENERAL, Domain
 from domains.errors import UserError
 from domains.example import Example, Preference
 from domains.vote_training import VoteRows, vote_rows
 from domains.votes import Votes
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, joined, load_tokenizer
-from experts.device import probe, release_memory
+from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
 from experts.foundation import HOUSE, base_folder, instruct_checkpoint
 from experts.journal import RECORD, Stage, discard, read_record, run_stage
 from experts.preferences import load_objective
-from experts.quantized import check_can_quantize
+from experts.quantized import check_methods
 from experts.ranks import agreed, rank
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
+from experts.tracks import calls_stages, capped, skipped, stage_names, structured_examples, summary, trainable
 
 TRACK_WORK = "track"
 FULL_WEIGHTS = ("config.json", "generation_config.json", "model*")
@@ -40,7 +41,6 @@ SOURCE = "source.json"
 UNSEEN_SETTINGS = ("checkpoint_steps", "gradient_checkpointing", "compile", "votes")  # the same rows, the same result
 REFERENCE_ARMS = ("foundation", "instruct", "dapt", "dapt_residual")
 Report = Callable[[str], None]
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class Build:
 
     def arms(self) -> dict[str, Checkpoint]:
         """The models that a report compares, in order."""
+        if CALLS in self.domain.tracks:
+            return calls_stages().arms(self)
         return {
             "foundation": self.base,
             "instruct": self.instruct,
@@ -142,15 +144,15 @@ class Build:
 
     @cached_property
     def trainable(self) -> tuple[str, ...]:
-        """The tracks that the domain has training rows for; a domain of documents alone has none."""
-        tracks: tuple[str, ...] = ("structured",) if structured_examples(self.domain) else ()
-        tracks += ("conversation",) if self.domain.preferences("train") else ()
-        return (*tracks, "multi_task") if len(tracks) == 2 else tracks
+        """The tracks that the domain has training rows for."""
+        return trainable(self.domain)
 
     def stages(self) -> Iterator[Stage]:
         """The stages in order; each is made when the ones before it are done."""
         yield house_stage(self) if self.has_house else published_stage(self)
-        if self.domain.name != HOUSE:
+        if CALLS in self.domain.tracks:
+            yield from calls_stages().stages(self)
+        elif self.domain.name != HOUSE:
             yield pretrain_stage(self)
             yield residual_stage(self)
             if "structured" in self.trainable:
@@ -164,27 +166,17 @@ class Build:
             yield sft_after_dapt_stage(self)
 
 
-def stage_names(build: Build) -> list[str]:
-    """Names for the running list."""
-    if build.domain.name == HOUSE:
-        return ["house/instruct"]
-    reward_model = ["reward_model"] if build.has_reward_model and "conversation" in build.trainable else []
-    tracks = ["structured", *reward_model, "conversation", "multi_task"]
-    kept = [name for name in tracks if name in (*build.trainable, "reward_model")]
-    names = [f"{build.domain.name}/{name}" for name in ("pretrain", "residual", *kept, "sft_after_dapt")]
-    return ["house/instruct", *names]
-
-
 def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     """Run every stage that is not done; `report` gets one line per stage."""
     names = stage_names(build)
-    align.check(build.recipe.align)  # refuse it now, not after an hour
+    for settings in (build.recipe.align, build.recipe.calls_align):
+        align.check(settings)  # refuse it now, not after an hour
     check_methods(build.recipe)
     _ = build.base_digest, build.instruct.base  # and models that are not there
     if rank() == 0:
         write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
-    for text in skipped(build):
+    for text in skipped(build.domain):
         report(text)
     for number, stage in enumerate(build.stages(), 1):
         reused = agreed(stage.done)
@@ -199,29 +191,6 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     if rank() == 0:
         write_text_atomically(build.folder / "recipe.json", resolved)
     return records
-
-
-def check_methods(recipe: Recipe) -> None:
-    """Refuse a way of training that this machine does not have."""
-    trained = (recipe.house, recipe.pretrain, recipe.sft, recipe.sft_after_dapt, recipe.align, recipe.reward_model)
-    if any(settings.method == "qlora" for settings in trained):
-        check_can_quantize(probe())
-
-
-def skipped(build: Build) -> list[str]:
-    """Why tracks are left out, one line each."""
-    rows = {"structured": "classification.jsonl or summarization.jsonl", "conversation": "preferences.jsonl"}
-    missing = {
-        track: files for track, files in rows.items() if track in build.domain.tracks and track not in build.trainable
-    }
-    name = build.domain.name
-    return [f"{name}/{track}: skipped, there are no training rows in {files}." for track, files in missing.items()]
-
-
-def summary(metrics: Mapping[str, Any]) -> str:
-    """The numbers of a stage in brackets."""
-    plain = {k: v for k, v in metrics.items() if isinstance(v, int | float | str) and k != "template"}
-    return f"({', '.join(f'{k} {v}' for k, v in plain.items())})"
 
 
 def house_stage(build: Build) -> Stage:
@@ -300,7 +269,8 @@ def sft_after_dapt_stage(build: Build) -> Stage:
 
 def sft_track(build: Build, name: str, start: Checkpoint, examples: Sequence[Example], about: str) -> Stage:
     """SFT on top of a checkpoint."""
-    settings = build.recipe.sft_after_dapt if name == "sft_after_dapt" else build.recipe.sft
+    own = {"sft_after_dapt": build.recipe.sft_after_dapt, CALLS: build.recipe.calls, "calls_sft": build.recipe.calls}
+    settings = own.get(name, build.recipe.sft)
     examples = capped(examples, settings)
 
     def run(folder: Path) -> Mapping[str, Any]:
@@ -326,7 +296,7 @@ def multi_task_stage(build: Build) -> Stage:
 
 def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage:
     """Preference optimization on top of a checkpoint."""
-    settings = build.recipe.align
+    settings = build.recipe.calls_align if name == CALLS else build.recipe.align
     votes = build.votes
     rows = (*capped(build.domain.preferences("train"), settings), *votes.rows)
     arms = {name: model for name, model in build.arms().items() if name in REFERENCE_ARMS}
@@ -352,16 +322,6 @@ def reward_model_stage(build: Build) -> Stage:
 
     record = inputs(build, settings, rows) | {"start": build.dapt_residual.digest()}
     return Stage(f"{build.domain.name}/reward_model", build.folder / "reward_model", record, run, trains=True)
-
-
-def structured_examples(domain: Domain) -> tuple[Example, ...]:
-    """Training rows of the structured track."""
-    return domain.examples("classification", "train") + domain.examples("summarization", "train")
-
-
-def capped(rows: Sequence[Record], settings: Training) -> Sequence[Record]:
-    """The rows that a recipe trains on."""
-    return rows[: settings.max_examples] if settings.max_examples else rows
 
 
 def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from domains.atomic import write_text_atomically
 from domains.domain import PARSERS
+from domains.engine import Engine
 from domains.errors import UserError
 from domains.plugins import load_plugin, plugin_names
 from domains.readers import Problem, RowError, read_jsonl
@@ -33,8 +33,8 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, and how many
-    at a time."""
+    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, and where the
+    work is done."""
 
     kind: str
     material: Material
@@ -42,6 +42,24 @@ class Job:
     identity: str = ""
     limit: int | None = None
     concurrency: int = 1
+    on_ray: bool = False
+
+    @property
+    def engine(self) -> Engine:
+        """Ray, or some threads."""
+        return Engine("ray", 0) if self.on_ray else Engine("threads", max(1, self.concurrency))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The work on an item; it goes to other machines together with its writers."""
+
+    kind: str
+    writers: Writers
+
+    def __call__(self, item: Item) -> dict[str, Any]:
+        """One line of the file of outcomes."""
+        return attempt(load_builder(self.kind), self.kind, item, self.writers)
 
 
 @dataclass(frozen=True)
@@ -86,25 +104,18 @@ def make_rows(job: Job, writers: Writers, tell: Tell) -> Made:
     todo = {key: item for key, item in zip(keys, items, strict=True) if key not in done}
     tell(f"{job.kind}: {len(items)} items, {len(items) - len(todo)} done before.")
 
-    def work(key: str) -> None:
-        row = attempt(builder, job.kind, todo[key], writers) | {"key": key}
-        file.append([row])
+    def record(key: str, row: dict[str, Any]) -> None:
+        file.append([row | {"key": key}])
         done[key] = row
         tell(f"{job.kind}: {todo[key].id}: {row['status']}. {row['reason']}".rstrip())
 
-    run_all(work, list(todo), job.concurrency)
+    work = Attempt(job.kind, writers)
+    if job.engine.elsewhere:
+        for key, row in zip(todo, job.engine.map(work, todo.values()), strict=True):
+            record(key, row)
+    else:  # written by the thread that made it, so that a slow item holds back no other
+        deque(job.engine.map(lambda key: record(key, work(todo[key])), todo), maxlen=0)
     return summed(job, builder.TARGET, [done[key] for key in dict.fromkeys(keys)])
-
-
-def run_all(work: Callable[[str], None], keys: Sequence[str], concurrency: int) -> None:
-    """Work on all keys, some at a time; the first error cancels what has not begun."""
-    with ThreadPoolExecutor(max_workers=max(1, concurrency)) as pool:
-        futures = [pool.submit(work, key) for key in keys]
-        try:
-            for future in futures:
-                future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def item_key(job: Job, builder: Any, item: Item) -> str:

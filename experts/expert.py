@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from domains.domain import GENERAL, TRACKS
+from domains.domain import CALLS, GENERAL, TRACKS
 from experts.checkpoint import CONFIG, Checkpoint, load_tokenizer
 from experts.digests import weights_digest
 from experts.encoding import template_digest
@@ -113,4 +113,4 @@ def experts_apart(home: Path) -> list[str]:
 
 def is_offered(name: str) -> bool:
     """Whether a built model is one of the experts that people use, and not only an arm of the report."""
-    return name == GENERAL or name.rpartition("/")[2] in TRACKS
+    return name == GENERAL or name.rpartition("/")[2] in (*TRACKS, CALLS)

@@ -32,6 +32,12 @@ class Generated:
 
 
 Keep = Callable[[int, Generated], None]
+Choose = Callable[[Tensor], Tensor]
+
+
+def likeliest(logits_BV: Tensor) -> Tensor:
+    """Greedy decoding: the most likely token of each row (B,)."""
+    return logits_BV.argmax(-1)
 
 
 @torch.no_grad()
@@ -57,16 +63,16 @@ def generate(
 
 
 def generate_batch(
-    model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int
+    model: Any, tokenizer: Any, ids: Sequence[list[int]], max_new_tokens: int, choose: Choose = likeliest
 ) -> Iterator[tuple[int, list[int]]]:
-    """One batch, greedily: each row's place and tokens when it ends. It leaves the batch then, so that long answers go
-    on alone."""
+    """One batch: each row's place and tokens when it ends. It leaves the batch then, so that long answers go on alone.
+    `choose` picks the next tokens from the logits."""
     start = prefill(model, ids, tokenizer.pad_token_id, room=max_new_tokens)
     hidden, cache, mask = start.hidden_BH, start.cache, start.mask_BW
     answers: list[list[int]] = [[] for _ in ids]
     active = list(range(len(ids)))
     for count in range(1, max_new_tokens + 1):
-        chosen = model.get_output_embeddings()(hidden).argmax(-1)
+        chosen = choose(model.get_output_embeddings()(hidden))
         for place, token in zip(active, chosen.tolist(), strict=True):
             answers[place].append(token)
         ends = chosen == tokenizer.eos_token_id if count < max_new_tokens else torch.ones_like(chosen, dtype=torch.bool)

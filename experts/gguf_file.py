@@ -17,8 +17,10 @@ from torch import Tensor
 
 from domains.errors import UserError
 
-Format = Literal["f32", "f16", "bf16", "q8_0"]
-TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0"}
+Format = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+TYPES = {"f32": "F32", "f16": "F16", "bf16": "BF16", "q8_0": "Q8_0", "q4_0": "Q4_0"}
+BLOCK = 32  # weights that share a scale in q8_0 and q4_0
+EMBEDDINGS = ("token_embd", "output.weight")
 ARCHITECTURE = "LlamaForCausalLM"
 ADVICE = "Export with --format safetensors and convert that with llama.cpp's own script."
 
@@ -75,12 +77,15 @@ def reordered(key: str, tensor: Tensor, config: Any) -> Tensor:
 
 
 def add_tensor(writer: Any, name: str, tensor: Tensor, kind: Any) -> None:
-    """Vectors stay in fp32, and what q8_0 cannot hold (rows that are no multiple of 32) in f16."""
+    """Vectors stay in fp32, and what blocks cannot hold (rows that are no multiple of 32) in f16. The embeddings of a
+    q4_0 file are q8_0: there are few of them in a large model, and they suffer most."""
     values = tensor.detach().to("cpu", torch.float32).numpy()
     if values.ndim == 1:
         kind = gguf.GGMLQuantizationType.F32
-    elif kind == gguf.GGMLQuantizationType.Q8_0 and values.shape[-1] % 32:
+    elif kind in (gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0) and values.shape[-1] % BLOCK:
         kind = gguf.GGMLQuantizationType.F16
+    elif kind == gguf.GGMLQuantizationType.Q4_0 and name.startswith(EMBEDDINGS):
+        kind = gguf.GGMLQuantizationType.Q8_0
     data = values if kind == gguf.GGMLQuantizationType.F32 else gguf.quants.quantize(values, kind)
     plain = data.dtype in (np.float32, np.float16)
     writer.add_tensor(name, data, raw_dtype=None if plain else kind)
@@ -90,7 +95,8 @@ def add_settings(writer: Any, config: Any, name: str, number_format: Format) -> 
     """What llama.cpp needs to build the model."""
     rope = getattr(config, "rope_parameters", None) or {}
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    kinds = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
+    kinds = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0",
+             "q4_0": "MOSTLY_Q4_0"}  # fmt: skip
     writer.add_name(name)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

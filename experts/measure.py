@@ -12,6 +12,7 @@ import torch
 
 from domains.domain import Domain
 from domains.example import Example, Message, Preference, Split
+from domains.tool_calls import parse
 from experts.answers import Answerer, AnswerStore, Decoding, Prompt, Source, answer_locally
 from experts.batch import collate, document_segments, pack
 from experts.checkpoint import Checkpoint, add_adapter, load_base, load_tokenizer, read_adapter
@@ -22,6 +23,7 @@ from experts.generate import Generated, Keep
 from experts.logprobs import score
 from experts.preferences import candidate_logprobs, encode_preference
 from experts.recipe import Evaluation
+from judges.call_match import makes_calls
 from judges.classification import label_in
 from judges.failures import FAILURE
 from judges.judging import Judged, VerdictStore
@@ -30,6 +32,7 @@ from judges.scorers import instructions
 from judges.verdict import Answered, Judge
 
 LABEL_TOKENS = 8
+CALL_TOKENS = 256
 ROW_TOKENS = 1024
 
 
@@ -135,6 +138,11 @@ class Subject:
         """Greedy decoding of a label."""
         return Decoding(LABEL_TOKENS, 2 * self.settings.batch_size)
 
+    @property
+    def call_decoding(self) -> Decoding:
+        """Greedy decoding of function calls."""
+        return Decoding(CALL_TOKENS, self.settings.batch_size)
+
     @torch.no_grad()
     def document_nll(self, arm: str, domain: Domain, split: Split) -> list[Row]:
         """Negative log-likelihood (nats) of each held-out document section."""
@@ -176,6 +184,17 @@ class Subject:
             value = None if each.failure else float(found == label)
             parts = {"prediction": found, "label": label} | each.parts()
             rows.append(Row(arm, "classification", each.example.id, value, parts))
+        return rows
+
+    def calls(self, arm: str, examples: Sequence[Example]) -> list[Row]:
+        """Whether answers make the calls that they should, and apart from it whether they make none where none fits:
+        a model that never calls is perfect at the second."""
+        rows = []
+        for each in self.given(examples, decoding=self.call_decoding):
+            example = each.example
+            right = makes_calls(each.answered.answer, example.completion, example.functions)
+            metric = "call_accuracy" if parse(example.completion) else "no_call_accuracy"
+            rows.append(Row(arm, metric, example.id, None if each.failure else float(right), each.parts()))
         return rows
 
     def judged(
@@ -280,6 +299,11 @@ def limited(rows: Sequence[Any], limit: int) -> list[Any]:
     return list(rows[:limit] if limit else rows)
 
 
+def spread(rows: Sequence[Any], limit: int) -> list[Any]:
+    """`limit` rows evenly over all of them, which lie in the order of their kinds; all of them when it is 0."""
+    return [rows[len(rows) * place // limit] for place in range(limit)] if 0 < limit < len(rows) else list(rows)
+
+
 @dataclass(frozen=True)
 class Held:
     """The held-out rows of a domain that an arm answers, cut to the recipe's limits."""
@@ -289,6 +313,7 @@ class Held:
     summaries: list[Example]
     house: list[Example]
     instructions: list[Example]
+    calls: list[Example]
 
     @classmethod
     def of(cls, domain: Domain, settings: Evaluation) -> Held:
@@ -300,6 +325,7 @@ class Held:
             limited(domain.examples("summarization", "test"), settings.limit),
             limited(Domain.load(HOUSE).examples("instructions", "test"), few),
             limited(domain.examples("instructions", "test"), few),
+            spread(domain.examples("calls", "test"), settings.label_limit),
         )
 
 
@@ -316,7 +342,9 @@ def arm_prompts(subject: Subject, held: Held, system: str | None) -> list[tuple[
     together = [*held.questions, *held.summaries, *held.house, *held.instructions]
     asked: list[Prompt] = [e.prompt for e in together]
     labelled: list[Prompt] = [e.prompt for e in held.labelled]
-    return [(asked, subject.decoding), (labelled, subject.label_decoding)]
+    calls: list[Prompt] = [e.prompt for e in held.calls]
+    found: list[tuple[Sequence[Prompt], Decoding]] = [(asked, subject.decoding), (labelled, subject.label_decoding)]
+    return [*found, (calls, subject.call_decoding)] if calls else found
 
 
 def judge_arm(subject: Subject, arm: str, held: Held, judges: Mapping[str, Judge], labels: Sequence[str]) -> list[Row]:
@@ -329,4 +357,5 @@ def judge_arm(subject: Subject, arm: str, held: Held, judges: Mapping[str, Judge
     ]
     rows += subject.follows(arm, "instruction_following", held.house)
     rows += subject.follows(arm, "instruction_following_domain", held.instructions)
+    rows += subject.calls(arm, held.calls)
     return rows

@@ -15,9 +15,10 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from domains.errors import UserError
 from experts.checkpoint import Checkpoint, load, load_tokenizer
-from experts.device import Device
+from experts.device import Device, probe
 from experts.journal import discard
 from experts.ranks import first_alone, wait
+from experts.recipe import Recipe
 
 START = "quantized_start"
 
@@ -31,6 +32,13 @@ def check_can_quantize(device: Device) -> None:
         )
     if find_spec("bitsandbytes") is None:
         raise UserError("method = qlora needs bitsandbytes. Install it: pip install 'expertsmith[qlora]'.")
+
+
+def check_methods(recipe: Recipe) -> None:
+    """Refuse a way of training that this machine does not have."""
+    trained = (recipe.house, recipe.pretrain, recipe.sft, recipe.sft_after_dapt, recipe.align, recipe.reward_model)
+    if any(settings.method == "qlora" for settings in trained):
+        check_can_quantize(probe())
 
 
 def load_quantized(start: Checkpoint, device: Device, folder: Path) -> Any:

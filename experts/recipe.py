@@ -118,6 +118,45 @@ class Routing(Section):
     target: float = Field(0.95, gt=0, lt=1)
 
 
+class Improve(Section):
+    """Self-improvement of an expert (`expertsmith improve`, arXiv 2511.23436). `verifiers` teach, `judges` decide about
+    promotion and must be others. `tasks`: conversation or calculations, of the training split. N = `prompts` a round,
+    K = `steps` a burst with `batch_rows` lessons each. `async` answers go on with weights that are at most
+    `max_staleness` steps old while training runs. `workers` learn apart and are averaged."""
+
+    verifiers: tuple[str, ...] = Field((), description="none: reading_level, and safety where the domain has probes")
+    judges: tuple[str, ...] = Field(("plain_safe",), min_length=1)
+    tasks: tuple[str, ...] = Field(("conversation",), min_length=1)
+    max_tasks: int = Field(0, ge=0, description="answer so many prompts; 0 = all")
+    held_out_limit: int = Field(0, ge=0, description="held-out prompts for the decision; 0 = all")
+    votes: bool = Field(True, description="votes of the chat page are lessons with priority")
+    max_attempts: int = Field(5, ge=1, le=20)
+    accept: Literal["all", "mean", "share"] = "all"
+    threshold: float = Field(0.8, ge=0, le=1)
+    gap: float = Field(0.15, ge=0, lt=1)
+    feedback: bool = Field(True, description="a retry sees its trace and the critique")
+    mode: Literal["sync", "async"] = "sync"
+    max_staleness: int = Field(8, ge=1, description="async: optimiser steps that answers may be behind")
+    workers: int = Field(1, ge=1, le=64)
+    prompts: int = Field(16, ge=1)
+    steps: int = Field(8, ge=1)
+    batch_rows: int = Field(2, ge=1)
+    capacity: int = Field(512, ge=1)
+    per_request: int = Field(4, ge=1)
+    alpha: float = Field(0.6, ge=0, le=1)
+    objective: str = "s_dpo"
+    settings: dict[str, Any] = {"beta": 0.1}
+    rank: int = Field(8, ge=1, le=512)
+    learning_rate: float = Field(1e-4, gt=0, lt=1)
+    row_tokens: int = Field(512, ge=16, le=131072)
+    max_new_tokens: int = Field(96, ge=1, le=2048)
+    batch_size: int = Field(32, ge=1)
+    temperature: float = Field(0.8, gt=0, le=5)
+    context_tokens: int = Field(1024, ge=16)
+    margin: float = Field(0.0, ge=0, description="how much a held-out measure may fall")
+    probe_margin: float = Field(0.05, ge=0, description="how much a general or safety probe may fall")
+
+
 class Recipe(Section):
     """All settings of a build."""
 
@@ -128,9 +167,12 @@ class Recipe(Section):
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
     align: Align = Align(max_examples=32)
+    calls: Sft = Sft(epochs=1.5, learning_rate=5e-4)
+    calls_align: Align = Align(objective="s_dpo", learning_rate=5e-5)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
     router: Routing = Routing()
+    improve: Improve = Improve()
     seed: int = 0
 
 

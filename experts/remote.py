@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from openai import OpenAI
+from typing import Any
 
 from domains.errors import UserError
 from experts.answers import Decoding, Prompt, failed
 from experts.digests import digest_of
 from experts.generate import Generated, Keep
-from judges.endpoint import Endpoint, Refused
+from judges.endpoint import Refused
+from judges.endpoints import AnyEndpoint
 
 GIVE_UP_AFTER = 3
 
@@ -21,7 +21,7 @@ GIVE_UP_AFTER = 3
 class RemoteModel:
     """A model of an endpoint, asked at temperature 0, a few requests at a time, each with the endpoint's retries."""
 
-    endpoint: Endpoint
+    endpoint: AnyEndpoint
 
     @property
     def digest(self) -> str:
@@ -39,8 +39,8 @@ class RemoteModel:
 class Caller:
     """An open client that counts what came back."""
 
-    endpoint: Endpoint
-    client: OpenAI
+    endpoint: AnyEndpoint
+    client: Any
     max_new_tokens: int
     num_answered: int = 0
     num_lost: int = 0

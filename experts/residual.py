@@ -1,27 +1,35 @@
 """The instruction residual: `expert = dapt + scale * (instruct - base)`, tensor by tensor.
 
-Jindal et al. 2024, arXiv 2410.10739. Arithmetic in fp32; peak memory is about one shard of the output. Vocabulary
-rows are aligned by token string, never by id. Applying it again with the negative scale takes it away.
+Jindal et al. 2024, arXiv 2410.10739. Arithmetic in fp32, in blocks, shard by shard; a run that was killed goes on with
+the shards that are missing, and the index is written last. Vocabulary rows are aligned by token string, never by id.
+Applying it again with the negative scale takes it away.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
+from domains.atomic import write_text_atomically
 from domains.errors import UserError
+from experts.digests import digest_of
+from experts.residual_blocks import Counts, Term, merge_shard
+from experts.vocabularies import VOCABULARY_TENSORS, VocabularyPlan, has_tokenizer, plan_for, plan_vocabulary
+from experts.weight_files import DTYPES, INDEX, Place, Weights, read_metadata
 
-VOCABULARY_TENSORS = ("embed_tokens.weight", "lm_head.weight", "wte.weight")
-INDEX = "model.safetensors.index.json"
+__all__ = ["MergeSummary", "Parents", "VocabularyPlan", "Weights", "apply", "plan_vocabulary", "special_tokens"]
+
+HEAD = "lm_head.weight"
+BUFFERS = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")
+PROGRESS = ".residual.json"
+VERSION = 1
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -33,22 +41,10 @@ class Parents:
     instruct: Path
 
 
-@dataclass(frozen=True)
-class VocabularyPlan:
-    """For each row of the instruct vocabulary its row in the base (-1: the instruct model alone has the token)."""
-
-    base_rows: Tensor
-    only_instruct: tuple[str, ...] = ()
-
-    @property
-    def identical(self) -> bool:
-        """Every row lines up."""
-        return not self.only_instruct and bool((self.base_rows == torch.arange(len(self.base_rows))).all())
-
-
 @dataclass
 class MergeSummary:
-    """What a merge did."""
+    """What a merge did. `resumed`: shards that an interrupted run had written. `untied`: models whose output matrix was
+    their embedding, while the result has one of its own. `skipped`: stored tensors that are no weights."""
 
     num_tensors: int = 0
     num_weights: int = 0
@@ -56,150 +52,218 @@ class MergeSummary:
     num_lost_to_rounding: int = 0
     only_instruct_tokens: tuple[str, ...] = ()
     shards: list[str] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    untied: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
-    def count(self, exact: Tensor, stored: Tensor, before: Tensor) -> None:
-        """Add one tensor: how many weights changed, and how many changes vanished when stored."""
-        moved, kept = exact != before.float(), stored.float() != before.float()
-        self.num_tensors += 1
-        self.num_weights += exact.numel()
-        self.num_changed += int(kept.sum())
-        self.num_lost_to_rounding += int((moved & ~kept).sum())
+    def add(self, file: str, counts: Counts) -> None:
+        """Add a shard."""
+        self.shards.append(file)
+        self.num_tensors += counts.num_tensors
+        self.num_weights += counts.num_weights
+        self.num_changed += counts.num_changed
+        self.num_lost_to_rounding += counts.num_lost_to_rounding
 
 
-class Weights:
-    """Lazy reader of a safetensors model: one file, or shards with an index."""
+class Model:
+    """One of the three: its weights under the names of the sum, with an output matrix of its own or not."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        index = folder / INDEX
-        if index.is_file():
-            self.files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-        elif (folder / "model.safetensors").is_file():
-            with safe_open(folder / "model.safetensors", "pt") as handle:
-                self.files = {name: "model.safetensors" for name in handle.keys()}  # noqa: SIM118
-        else:
-            raise UserError(f"{folder} holds no safetensors weights. Convert the model with save_pretrained first.")
+    def __init__(self, role: str, folder: Path) -> None:
+        self.role, self.folder, self.weights = role, folder, Weights(folder)
+        stored = self.weights.places
+        config = folder / "config.json"
+        tied = json.loads(config.read_text(encoding="utf-8")).get("tie_word_embeddings") if config.is_file() else None
+        self.tied = bool(tied) if tied is not None else HEAD not in stored
+        if not self.tied and HEAD not in stored and embedding_of(stored):
+            raise UserError(
+                f"{folder} has no '{HEAD}', but its config.json says that it is not tied to the embedding. "
+                "Get the model again, or correct tie_word_embeddings."
+            )
+        self.skipped = sorted(n for n in stored if n.endswith(BUFFERS) or self.tied and n == HEAD)
+        self.places = {name: place for name, place in stored.items() if name not in self.skipped}
+        self.check_types()
 
-    def tensor(self, name: str) -> Tensor:
-        """Read one tensor."""
-        with safe_open(self.folder / self.files[name], "pt") as handle:
-            result: Tensor = handle.get_tensor(name)
-        return result
+    def check_types(self) -> None:
+        """Refuse quantised weights."""
+        for name, place in self.places.items():
+            if place.kind not in DTYPES:
+                raise UserError(
+                    f"Tensor '{name}' of the {self.role} model is stored as {place.kind}. The residual needs floating "
+                    f"point ({', '.join(DTYPES)}): take the model before it was quantised."
+                )
+
+    def untie(self) -> None:
+        """Give the output matrix a name of its own: the embedding's values."""
+        embedding = embedding_of(self.places)
+        if HEAD not in self.places and embedding:
+            self.places[HEAD] = self.places[embedding]
+
+
+def embedding_of(names: Mapping[str, Place]) -> str | None:
+    """The name of the input embedding."""
+    return next((name for name in names if name.endswith(VOCABULARY_TENSORS) and name != HEAD), None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided before a weight is read."""
+
+    dapt: Model
+    base: Model
+    instruct: Model
+    base_rows: VocabularyPlan
+    dapt_rows: VocabularyPlan
+    untied: tuple[str, ...]
 
     def shards(self) -> dict[str, list[str]]:
-        """Tensor names by file."""
+        """Tensor names of the result by file: the domain model's; a new output matrix lies with the embedding."""
         found: dict[str, list[str]] = {}
-        for name, file in sorted(self.files.items()):
-            found.setdefault(file, []).append(name)
-        return found
+        for name in sorted(self.dapt.places):
+            found.setdefault(self.dapt.places[name].path.name, []).append(name)
+        return dict(sorted(found.items()))
+
+    def term(self, name: str) -> Term:
+        """One tensor of the sum."""
+        dapt, base, instruct = (model.places[name] for model in (self.dapt, self.base, self.instruct))
+        places = (dapt, base, instruct)
+        if name.endswith(VOCABULARY_TENSORS) and not self.lines_up(places):
+            if not dapt.shape[1:] == base.shape[1:] == instruct.shape[1:]:
+                raise different_shapes(name, places)
+            size = instruct.shape[0]
+            rows = known_rows(self.base_rows, base, size), known_rows(self.dapt_rows, dapt, size)
+            return Term(dapt, base, instruct, *rows)
+        if not dapt.shape == base.shape == instruct.shape:
+            raise different_shapes(name, places)
+        return Term(dapt, base, instruct)
+
+    def lines_up(self, places: Sequence[Place]) -> bool:
+        """Whether the rows of all three are of the same tokens."""
+        return self.base_rows.identical and self.dapt_rows.identical and len({place.shape for place in places}) == 1
 
 
-def vocabulary(folder: Path) -> dict[str, int]:
-    """Token string to id."""
-    from transformers import AutoTokenizer
-
-    return dict(AutoTokenizer.from_pretrained(folder).get_vocab())
-
-
-def plan_vocabulary(base: Mapping[str, int], instruct: Mapping[str, int], num_rows: int) -> VocabularyPlan:
-    """Align by token string. Rows beyond the vocabulary (padding) keep their place."""
-    missing = sorted(base.keys() - instruct.keys())
-    if missing:
-        raise UserError(
-            f"The base model has {len(missing)} tokens that the instruct model lacks (such as {missing[0]!r}), so "
-            "their residual is unknown. Use a base/instruct pair with the same tokenizer."
-        )
-    rows = torch.arange(num_rows)
-    only = []
-    for token, instruct_id in instruct.items():
-        if instruct_id < num_rows:
-            rows[instruct_id] = base.get(token, -1)
-            if token not in base:
-                only.append(token)
-    return VocabularyPlan(rows, tuple(sorted(only)))
+def known_rows(plan: VocabularyPlan, place: Place, num_rows: int) -> torch.Tensor:
+    """The row of a model for each row of the instruct model, -1 where it has none."""
+    rows = plan.base_rows[:num_rows]
+    return torch.where(rows < place.shape[0], rows, -1)
 
 
-def check_same_tensors(dapt: Weights, base: Weights, instruct: Weights) -> None:
-    """Refuse models that are not the same architecture."""
-    for name, other in (("base", base), ("instruct", instruct)):
-        difference = sorted(dapt.files.keys() ^ other.files.keys())
-        if difference:
-            raise UserError(
-                f"The {name} model and the domain-pretrained model differ in {len(difference)} tensors (such as "
-                f"'{difference[0]}'). All three must be one architecture with the same tied embeddings."
-            )
-
-
-def merged_tensor(
-    name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: VocabularyPlan, scale: float
-) -> Tensor:
-    """One tensor of the sum, fp32."""
-    if name.endswith(VOCABULARY_TENSORS) and not (plan.identical and dapt.shape == instruct.shape):
-        return merged_rows(name, dapt, base, instruct, plan, scale)
-    if not dapt.shape == base.shape == instruct.shape:
-        raise different_shapes(name, dapt, base, instruct)
-    return dapt.float() + scale * (instruct.float() - base.float())
-
-
-def different_shapes(name: str, dapt: Tensor, base: Tensor, instruct: Tensor) -> UserError:
+def different_shapes(name: str, places: Sequence[Place]) -> UserError:
     """What to say about models of different sizes."""
-    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (dapt, base, instruct))
+    shapes = ", ".join(str(place.shape) for place in places)
     return UserError(
         f"Tensor '{name}' has shapes {shapes} in the domain, base and instruct model. "
         "The residual needs one architecture."
     )
 
 
-def merged_rows(name: str, dapt: Tensor, base: Tensor, instruct: Tensor, plan: VocabularyPlan, scale: float) -> Tensor:
-    """A vocabulary tensor in the instruct model's row order; tokens of the instruct model alone keep its rows."""
-    rows = plan.base_rows[: instruct.shape[0]]
-    known = (rows >= 0) & (rows < base.shape[0])
-    if dapt.shape != base.shape:
-        raise UserError(
-            f"'{name}' has {dapt.shape[0]} rows in the domain model and {base.shape[0]} in the base model. "
-            "Pretrain without changing the vocabulary."
-        )
-    if dapt.shape[1:] != instruct.shape[1:]:
-        raise different_shapes(name, dapt, base, instruct)
-    result = instruct.float().clone()
-    picked = rows[known]
-    result[known] = dapt[picked].float() + scale * (instruct[known].float() - base[picked].float())
-    return result
-
-
-def apply(parents: Parents, scale: float, target: Path, dtype: torch.dtype = torch.float32) -> MergeSummary:
-    """Write `dapt + scale * (instruct - base)` to a folder, shard by shard, each by atomic rename."""
-    dapt, base, instruct = Weights(parents.dapt), Weights(parents.base), Weights(parents.instruct)
+def plan_of(parents: Parents) -> Plan:
+    """Decide what is added to what; refuse models that are not the same architecture."""
+    dapt = Model("domain", parents.dapt)
+    base, instruct = Model("base", parents.base), Model("instruct", parents.instruct)
+    models = (dapt, base, instruct)
+    untied = tuple(model.role for model in models if model.tied)
+    if len(untied) < len(models):
+        for model in models:
+            model.untie()
     check_same_tensors(dapt, base, instruct)
-    num_rows = next((instruct.tensor(name).shape[0] for name in instruct.files if name.endswith(VOCABULARY_TENSORS)), 0)
-    plan = plan_vocabulary(vocabulary(parents.base), vocabulary(parents.instruct), num_rows)
-    summary = MergeSummary(only_instruct_tokens=plan.only_instruct)
-    target.mkdir(parents=True, exist_ok=True)
-    for file, names in dapt.shards().items():
-        shard: dict[str, Tensor] = {}
-        for name in names:
-            before = dapt.tensor(name)
-            exact = merged_tensor(name, before, base.tensor(name), instruct.tensor(name), plan, scale)
-            shard[name] = exact.to(dtype).contiguous()
-            if exact.shape == before.shape:
-                summary.count(exact, shard[name], before)
-        save_file(shard, target / f".{file}.partial", metadata={"format": "pt"})
-        (target / f".{file}.partial").replace(target / file)
-        summary.shards.append(file)
-    copy_configuration(parents, target, dtype)
+    embedding = embedding_of(instruct.places)
+    num_rows = instruct.places[embedding].shape[0] if embedding else 0
+    base_rows = plan_for("base", parents.base, parents.instruct, num_rows)
+    dapt_rows = (
+        plan_for("domain", parents.dapt, parents.instruct, num_rows) if has_tokenizer(parents.dapt) else base_rows
+    )
+    return Plan(*models, base_rows, dapt_rows, untied if len(untied) < len(models) else ())
+
+
+def check_same_tensors(dapt: Model, base: Model, instruct: Model) -> None:
+    """Refuse models that do not have the same tensors, naming some of the differences."""
+    for other in (base, instruct):
+        missing = sorted(dapt.places.keys() - other.places.keys())
+        extra = sorted(other.places.keys() - dapt.places.keys())
+        if missing or extra:
+            parts = [f"only in the domain model: {listed(missing)}"] if missing else []
+            parts += [f"only in the {other.role} model: {listed(extra)}"] if extra else []
+            raise UserError(
+                f"The {other.role} model and the domain-pretrained model differ in {len(missing) + len(extra)} tensors "
+                f"({'; '.join(parts)}). All three must be one architecture."
+            )
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few names."""
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+
+
+def apply(
+    parents: Parents, scale: float, target: Path, dtype: torch.dtype = torch.float32, tell: Tell | None = None
+) -> MergeSummary:
+    """Write `dapt + scale * (instruct - base)` to a folder, shard by shard, each by atomic rename.
+
+    Shards that an interrupted run with the same inputs has written stay as they are. `tell` hears of each new one.
+    """
+    if target.resolve() in {folder.resolve() for folder in (parents.dapt, parents.base, parents.instruct)}:
+        raise UserError(f"{target} is one of the models that are added. Write the result to another folder.")
+    plan = plan_of(parents)
+    shards = {file: {name: plan.term(name) for name in names} for file, names in plan.shards().items()}
+    summary = MergeSummary(
+        only_instruct_tokens=plan.base_rows.only_instruct,
+        untied=plan.untied,
+        skipped=tuple(f"{m.role}: {n}" for m in (plan.dapt, plan.base, plan.instruct) for n in m.skipped),
+    )
+    begin(target, key_of(plan, scale, dtype))
+    for file, terms in shards.items():
+        if (target / file).is_file():
+            summary.resumed.append(file)
+        else:
+            merge_shard(target / file, terms, scale, dtype)
+            if tell:
+                tell(f"{file}: {len(terms)} tensors.")
+        summary.add(file, Counts.from_text(read_metadata(target / file)["notes"]))
+    copy_configuration(parents.instruct, target, dtype, tied=not plan.untied and plan.instruct.tied)
+    write_index(target, shards, dtype)
+    (target / PROGRESS).unlink()
     return summary
 
 
-def copy_configuration(parents: Parents, target: Path, dtype: torch.dtype) -> None:
-    """The instruct model's configuration, tokenizer and template; the domain model's shard index."""
-    for path in sorted(parents.instruct.iterdir()):
-        if path.suffix in {".json", ".jinja", ".model", ".txt"} and path.name != INDEX:
+def key_of(plan: Plan, scale: float, dtype: torch.dtype) -> str:
+    """The digest of all that the shards depend on."""
+    stamps = [model.weights.stamp() for model in (plan.dapt, plan.base, plan.instruct)]
+    rows = [[p.base_rows.tolist(), p.only_instruct] for p in (plan.base_rows, plan.dapt_rows) if not p.identical]
+    return digest_of([VERSION, stamps, rows, plan.untied, scale, str(dtype)])
+
+
+def begin(target: Path, key: str) -> None:
+    """Make the folder ready: what an interrupted run with the same key wrote stays, any other result goes."""
+    target.mkdir(parents=True, exist_ok=True)
+    progress = target / PROGRESS
+    if progress.is_file() and progress.read_text(encoding="utf-8") == key:
+        return
+    for path in (target / INDEX, *target.glob("*.safetensors"), *target.glob(".*.partial")):
+        path.unlink(missing_ok=True)
+    write_text_atomically(progress, key)
+
+
+def write_index(target: Path, shards: Mapping[str, Mapping[str, Term]], dtype: torch.dtype) -> None:
+    """The file of every tensor; a model in one file needs none."""
+    if len(shards) == 1 and "model.safetensors" in shards:
+        return
+    size = sum(term.num_weights for terms in shards.values() for term in terms.values()) * dtype.itemsize
+    files = {name: file for file, terms in shards.items() for name in terms}
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(files.items()))}
+    write_text_atomically(target / INDEX, json.dumps(index, indent=2) + "\n")
+
+
+def copy_configuration(instruct: Path, target: Path, dtype: torch.dtype, tied: bool) -> None:
+    """The instruct model's configuration, tokenizer and template."""
+    for path in sorted(instruct.iterdir()):
+        if path.suffix in {".json", ".jinja", ".model", ".txt"} and not path.name.endswith(".index.json"):
             shutil.copy(path, target / path.name)
-    config = json.loads((target / "config.json").read_text())
+    config = json.loads((target / "config.json").read_text(encoding="utf-8"))
     config["dtype"] = str(dtype).removeprefix("torch.")
-    (target / "config.json").write_text(json.dumps(config, indent=2))
-    if (parents.dapt / INDEX).is_file():
-        shutil.copy(parents.dapt / INDEX, target / INDEX)
+    if not tied:
+        config["tie_word_embeddings"] = False
+    write_text_atomically(target / "config.json", json.dumps(config, indent=2))
 
 
 def probe_prompts() -> Sequence[str]:

@@ -220,7 +220,14 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
     return found | ({"ranks": num_ranks()} if num_ranks() > 1 else {})
 
 
-def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed: int, folder: Path) -> dict[str, Any]:
+def train_rows(
+    start: Checkpoint,
+    rows: Sequence[Row],
+    settings: Training,
+    seed: int,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> dict[str, Any]:
     """Next-token training on packed rows; the adapter (or the full model) is written to `folder`."""
     if not rows:
         raise UserError("There is nothing to train on: the training split is empty. Add rows or documents.")
@@ -242,7 +249,7 @@ def train_rows(start: Checkpoint, rows: Sequence[Row], settings: Training, seed:
         train_dataset=Dataset.from_dict({"row": list(range(len(rows)))}),
         data_collator=to_batch,
         processing_class=ready.tokenizer,
-        callbacks=[Log(folder / LOG), MarkComplete()],
+        callbacks=[Log(folder / LOG), MarkComplete(), *callbacks],
     )
     trainer.by_example = settings.by_example
     metrics = fit(trainer, folder)

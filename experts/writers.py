@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from domains.errors import UserError
 from domains.example import Message
 from experts.builders._parts import Ask, Failed, Skipped, Writers
-from judges.endpoint import Endpoint, Refused
+from judges.endpoint import Refused
+from judges.endpoints import AnyEndpoint, endpoints_of
 
 MAX_TOKENS = 700
 LOCAL = "local"
 
 
 @contextmanager
-def open_writers(strong: Endpoint | None, weak: Endpoint | None) -> Iterator[Writers]:
+def open_writers(strong: AnyEndpoint | None, weak: AnyEndpoint | None) -> Iterator[Writers]:
     """Writers for one run; None is the embedded model, which is loaded once for both."""
     local = local_ask() if strong is None or weak is None else None
     with open_ask(strong, local) as first, open_ask(weak, local) as second:
@@ -23,13 +27,14 @@ def open_writers(strong: Endpoint | None, weak: Endpoint | None) -> Iterator[Wri
 
 
 @contextmanager
-def open_ask(endpoint: Endpoint | None, local: Ask | None) -> Iterator[Ask]:
+def open_ask(endpoint: AnyEndpoint | None, local: Ask | None) -> Iterator[Ask]:
     """How one writer is asked."""
     if endpoint is None:
         assert local is not None
         yield local
         return
-    with endpoint.open() as client:
+    with endpoint.open() as opened:
+        client: Any = opened
 
         def ask(messages: Sequence[Message]) -> str:
             turns = [message.as_dict() for message in messages]
@@ -42,6 +47,26 @@ def open_ask(endpoint: Endpoint | None, local: Ask | None) -> Iterator[Ask]:
             return reply.text.strip()
 
         yield ask
+
+
+@dataclass(frozen=True)
+class ThereAsk:
+    """Asks from whichever process it is called in; what that needs is opened there once."""
+
+    url: str
+    model: str
+    key_env: str
+
+    def __call__(self, messages: Sequence[Message]) -> str:
+        """The reply."""
+        return ask_of_process(self)(messages)
+
+
+@cache
+def ask_of_process(asked: ThereAsk) -> Ask:
+    """A writer that stays open until this process ends."""
+    endpoint = endpoint_of(asked.url, asked.model, asked.key_env)
+    return open_ask(endpoint, None if endpoint else local_ask()).__enter__()
 
 
 def local_ask() -> Ask:
@@ -65,15 +90,15 @@ def local_ask() -> Ask:
     return ask
 
 
-def endpoint_of(url: str, model: str, key_env: str) -> Endpoint | None:
+def endpoint_of(url: str, model: str, key_env: str) -> AnyEndpoint | None:
     """The endpoint of some options; None for the embedded model."""
     if url == LOCAL:
         if model:
             raise UserError(f"--endpoint {LOCAL} has one model. Leave --model out, or give the URL of an endpoint.")
         return None
-    return Endpoint(base_url=url, model=model, api_key_env=key_env)
+    return endpoints_of(url, model, key_env)
 
 
-def identity(endpoint: Endpoint | None) -> str:
+def identity(endpoint: AnyEndpoint | None) -> str:
     """What a row depends on besides its item."""
     return f"{endpoint.url} {endpoint.model_name}" if endpoint else LOCAL

@@ -31,21 +31,50 @@ ACKNOWLEDGEMENT = re.compile(
     re.IGNORECASE,
 )
 MIN_CONTENT_WORDS = 3
+LONGEST_FRAGMENT = 6  # content words
+NUMBER_WORD = (
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|thousand|half)"
+)
+NUMBER = re.compile(rf"\d|\b{NUMBER_WORD}\b", re.IGNORECASE)
+FRAGMENT = re.compile(
+    r"(?:(?:yes|no|normally|usually|generally|typically|about|around|only|just|in (?:most cases|general)|at|within|by"
+    r"|on|in|over|after|before|for|from|under|up to|until|(?:no|not) \w+ than|at (?:least|most)|(?:more|less) than)"
+    rf"[ ,]+)*(?:the )?(?:\$?\d|{NUMBER_WORD}\b)",
+    re.IGNORECASE,
+)
+POLAR = re.compile(r"(?:yes|no)\b\s*[,:;–—-]", re.IGNORECASE)
 
 
-def claims(answer: str) -> list[str]:
+def claims(answer: str, question: str = "") -> list[str]:
     """The sentences of an answer that say something about the world or advise something: no questions, no
-    acknowledgements of a feeling, nothing of fewer than three content words (two with a number)."""
-    return [sentence for sentence in sentences(answer.replace("’", "'")) if is_checkable(sentence)]
+    acknowledgements of a feeling, nothing of fewer than three content words (two with a number in digits; two where a
+    question completes a number or a yes or no: "Six months.", "Yes, they count in full.")."""
+    return [each for each in sentences(answer.replace("’", "'")) if is_checkable(each, bool(question.strip()))]
 
 
-def is_checkable(sentence: str) -> bool:
+def is_checkable(sentence: str, has_question: bool = False) -> bool:
     """Whether a document could support a sentence."""
     if sentence.rstrip("\"')*”’ ").endswith("?"):
         return False
-    if re.search(r"\d", sentence):
+    completed = has_question and (NUMBER.search(sentence) or POLAR.match(sentence))
+    if completed or re.search(r"\d", sentence):
         return len(content_stems(sentence)) >= MIN_CONTENT_WORDS - 1
     return len(content_stems(sentence)) >= MIN_CONTENT_WORDS and not ACKNOWLEDGEMENT.search(sentence)
+
+
+def is_fragment(claim: str, question: str) -> bool:
+    """Whether a claim says little without the question that it answers: it is short, or begins with its number."""
+    if not question.strip():
+        return False
+    num_stems = len(content_stems(claim))
+    return num_stems <= MIN_CONTENT_WORDS or (num_stems <= LONGEST_FRAGMENT and bool(FRAGMENT.match(claim)))
+
+
+def asked(question: str) -> str:
+    """The part of a question that asks: its sentences with a question mark, or all of it where there is none."""
+    every = sentences(question.replace("’", "'"))
+    return " ".join([each for each in every if each.rstrip("\"')*”’ ").endswith("?")] or every)
 
 
 def content_stems(text: str) -> frozenset[str]:

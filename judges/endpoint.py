@@ -116,12 +116,7 @@ class Endpoint:
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in order, `concurrency` at a time; the first error cancels what has not begun."""
-        with ThreadPoolExecutor(max_workers=max(1, self.concurrency)) as pool:
-            futures = [pool.submit(work, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        return side_by_side(work, items, self.concurrency)
 
     def unreachable(self, error: openai.APIConnectionError) -> str:
         """The message for an endpoint that does not answer."""
@@ -137,6 +132,16 @@ class Endpoint:
             "Start 'expertsmith serve', or set OPENAI_BASE_URL to an OpenAI-compatible endpoint, "
             f"EXPERTSMITH_JUDGE_MODEL to one of its models and {self.api_key_env} to its key."
         )
+
+
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], concurrency: int) -> list[Result]:
+    """The results in order, so many at a time; a slow item holds back no other, the first error those not begun."""
+    with ThreadPoolExecutor(max_workers=max(1, concurrency)) as pool:
+        futures = [pool.submit(work, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def is_transient(error: openai.OpenAIError) -> bool:

@@ -16,6 +16,7 @@ import yaml
 
 from domains.atomic import write_text_atomically
 from domains.domain import Domain
+from domains.errors import UserError
 from domains.example import Example, Message, Preference
 
 VERSION = 1.0
@@ -48,7 +49,10 @@ class HarnessTask:
 
 def export_domain(domain: Domain, out: Path) -> Exported:
     """Write every task that has test rows, a group over them, evaluation.jsonl and a README into a folder."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out} cannot be a folder ({error.strerror}). Give another one with --out.") from None
     tasks = [task for task in tasks_of(domain) if task.rows]
     for task in tasks:
         _write_jsonl(out / f"{task.name}.jsonl", task.rows)

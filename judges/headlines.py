@@ -22,6 +22,8 @@ ARM_TITLES = {
     "conversation": "Conversation",
     "structured": "Structured",
     "multi_task": "Multi-task",
+    "calls_sft": "Calls, SFT only",
+    "calls": "Calls",
 }
 
 
@@ -46,6 +48,9 @@ CLAIMS = (
     Claim("conversation", "multi_task", "preference_accuracy"),
     Claim("structured", "multi_task", "classification_macro_f1"),
     Claim("conversation", "instruct_prompted", "llm_judge"),
+    Claim("calls_sft", "instruct", "call_accuracy"),
+    Claim("calls", "calls_sft", "call_accuracy"),
+    Claim("calls", "calls_sft", "no_call_accuracy"),
 )
 
 

@@ -55,6 +55,8 @@ METRICS: dict[str, MetricInfo] = {
     "reward_margin": MetricInfo("Reward margin (nats)", "has a reward margin of {} nats"),
     "classification_accuracy": MetricInfo("Classification accuracy", "labels {} of items correctly", True, True),
     "classification_macro_f1": MetricInfo("Classification macro-F1", "classifies with macro-F1 {}"),
+    "call_accuracy": MetricInfo("Right calls", "makes the right calls in {} of requests for one", True, True),
+    "no_call_accuracy": MetricInfo("No needless call", "makes no call in {} of requests where none fits", True, True),
     "bertscore": MetricInfo("BERTScore, answers", "has BERTScore {} on held-out questions"),
     "summary_bertscore": MetricInfo("BERTScore, summaries", "has BERTScore {} on summaries"),
     "llm_judge": MetricInfo("LLM judge", "gets {} from the LLM judge"),

@@ -19,7 +19,7 @@ from domains.readers import Problem
 from domains.row_source import is_row_source
 from domains.splits import split_of
 from domains.training_rows import read_training_rows
-from judges.audits._pairs import Finding, Level, Pairs, worst
+from judges.audits._pairs import ALL, Finding, Level, Pairs, worst
 
 PACKAGE = "judges.audits"
 
@@ -38,6 +38,11 @@ class Audit:
         """The most serious finding."""
         return worst([each.level for each in self.findings])
 
+    def kinds_too_few(self) -> tuple[str, ...]:
+        """The kinds of rejected answers about which no check can say anything."""
+        kinds = dict.fromkeys(each.kind for each in self.findings if each.kind != ALL)
+        return tuple(k for k in kinds if all(each.value is None for each in self.findings if each.kind == k))
+
     def as_dict(self) -> dict[str, Any]:
         """The form for programs."""
         return {
@@ -49,9 +54,13 @@ class Audit:
         }
 
     def lines(self) -> Iterator[str]:
-        """The form for people."""
+        """The form for people; kinds that are too few for any check share a line."""
+        few = self.kinds_too_few()
         for each in self.findings:
-            yield f"{each.level:<6} {each.check:<13} {each.kind:<16} n={each.n:<4} {each.text}"
+            if each.kind not in few:
+                yield f"{each.level:<6} {each.check:<13} {each.kind:<17} n={each.n:<4} {each.text}"
+        if few:
+            yield f"Too few to look at alone: {', '.join(few)}."
         if self.problems:
             yield f"{len(self.problems)} bad rows were not audited: run 'expertsmith validate {self.target}'."
         verdict = {
@@ -78,7 +87,10 @@ def audit(target: str, row_format: str = "") -> Audit:
 def check_pairs(target: str, pairs: Pairs) -> tuple[Finding, ...]:
     """The findings of every check."""
     if not pairs.rows:
-        raise UserError(f"{target} has no good preference row. Give rows with prompt, chosen and rejected.")
+        raise UserError(
+            f"{target} has no good preference row. Give rows with prompt, chosen and rejected, or make some "
+            "with 'expertsmith data'."
+        )
     return tuple(
         found for name in plugin_names(PACKAGE) for found in load_plugin(PACKAGE, name, "audit check").check(pairs)
     )

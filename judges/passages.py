@@ -30,6 +30,7 @@ HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 MIN_WORDS = 4
 NEIGHBOURS = 1
 CANDIDATES = 12
+COSINE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,26 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Match:
-    """A sentence near a claim: the cosine of the two, and the share of the claim's content that its passage has (by
-    inverse document frequency)."""
+class Likeness:
+    """How like a text and a passage are: the cosine of the text and the passage's sentence, and the share of the text's
+    content that the passage has (by inverse document frequency)."""
 
-    sentence: Sentence
     cosine: float
     covered: float
+
+    @property
+    def strength(self) -> float:
+        """Both together, 0 to 1."""
+        return COSINE_SHARE * max(0.0, self.cosine) + (1 - COSINE_SHARE) * self.covered
+
+
+@dataclass(frozen=True)
+class Match:
+    """A sentence near a claim: how like it is to the claim alone, and to the claim after what was asked."""
+
+    sentence: Sentence
+    alone: Likeness
+    asked: Likeness
 
 
 @dataclass(frozen=True)
@@ -61,26 +75,37 @@ class Index:
     vectors_SD: Tensor
     rarity: dict[str, float]
 
-    def nearest(self, claims: Sequence[str]) -> list[list[Match]]:
-        """The best matches of each claim: the nearest by cosine."""
+    def nearest(self, claims: Sequence[str], question: str = "") -> list[list[Match]]:
+        """The candidates for each claim: the nearest by cosine to it, and to it after what was asked."""
         if not self.sentences:
             return [[] for _ in claims]
-        cosines_CS = load_encoder("", None).sentence_vectors(claims) @ self.vectors_SD.T
-        found = cosines_CS.topk(min(CANDIDATES, len(self.sentences)), dim=1)
+        contexts = [f"{question} {claim}".strip() for claim in claims]
+        encode = load_encoder("", None).sentence_vectors
+        alone_CS, asked_CS = encode(claims) @ self.vectors_SD.T, encode(contexts) @ self.vectors_SD.T
         return [
-            [self.match(claim, place, cosine) for place, cosine in zip(places, cosines, strict=True)]
-            for claim, places, cosines in zip(claims, found.indices.tolist(), found.values.tolist(), strict=True)
+            [
+                Match(self.sentences[at], self.likeness(claim, at, alone_S), self.likeness(context, at, asked_S))
+                for at in candidates(alone_S, asked_S)
+            ]
+            for claim, context, alone_S, asked_S in zip(claims, contexts, alone_CS, asked_CS, strict=True)
         ]
 
-    def match(self, claim: str, place: int, cosine: float) -> Match:
-        """A claim against one sentence."""
-        sentence, stems = self.sentences[place], content_stems(claim)
-        return Match(sentence, cosine, self.weight(stems & sentence.passage_stems) / (self.weight(stems) or 1.0))
+    def likeness(self, text: str, place: int, cosines_S: Tensor) -> Likeness:
+        """A text against one sentence."""
+        stems = content_stems(text)
+        covered = self.weight(stems & self.sentences[place].passage_stems) / (self.weight(stems) or 1.0)
+        return Likeness(float(cosines_S[place]), covered)
 
     def weight(self, stems: Iterable[str]) -> float:
         """How much stems say together; one that no document has counts like the rarest."""
         unseen = log(len(self.sentences) + 1)
         return sum(self.rarity.get(each, unseen) for each in stems)
+
+
+def candidates(*cosines_S: Tensor) -> list[int]:
+    """The places of the sentences that are nearest by any of the cosines, without repetition."""
+    found = (cosines.topk(min(CANDIDATES, len(cosines))).indices.tolist() for cosines in cosines_S)
+    return list(dict.fromkeys(place for places in found for place in places))
 
 
 def index_of(documents: Sequence[Document]) -> Index:

@@ -1,7 +1,8 @@
 """Known better and worse answers, on which a judge shows whether it can be believed: `judges/data/probes.jsonl`.
 
 Written by hand for this project; none is a row of a domain. In about half of them the worse answer is the longer one,
-and some of the worse ones are more fluent, more confident or better laid out.
+and some of the worse ones are more fluent, more confident or better laid out. Of those called `*-claims-*`, the
+grounding judge was improved on the odd ones only.
 """
 
 from __future__ import annotations

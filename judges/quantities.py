@@ -46,14 +46,15 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Quantity:
-    """`value` in the base unit when `unit` is a known one; otherwise `nouns` are the stems that follow the number. A
-    code (telephone number, time of day, 5/6) has its text as `code`."""
+    """`value` in the base unit when `unit` is a known one; otherwise `nouns` are the stems that follow the number.
+    `written` is the number as it stands there. A code (telephone number, time of day, 5/6) has its text as `code`."""
 
     text: str
     value: float
     unit: str = ""
     nouns: frozenset[str] = frozenset()
     code: str = ""
+    written: float = 0.0
 
     def same_kind(self, other: Quantity) -> bool:
         """Both count or measure the same thing."""
@@ -66,8 +67,14 @@ class Quantity:
         if self.code or other.code:
             return self.code == other.code
         vague = not (self.unit or self.nouns) or not (other.unit or other.nouns)
-        close = abs(self.value - other.value) <= TOLERANCE * max(1.0, abs(self.value))
-        return close and (vague or self.same_kind(other))
+        if vague:
+            return is_close(self.written, other.written)
+        return is_close(self.value, other.value) and self.same_kind(other)
+
+
+def is_close(one: float, other: float) -> bool:
+    """The same number up to rounding."""
+    return abs(one - other) <= TOLERANCE * max(1.0, abs(one))
 
 
 @dataclass(frozen=True)
@@ -169,9 +176,9 @@ def quantity(number: NumberWord, texts: list[str]) -> Quantity:
     text = " ".join(texts[number.start : number.stop + min(2, len(nouns))])
     known = next((noun for noun in nouns if noun in UNITS), "")
     if not known:
-        return Quantity(text, number.value, nouns=nouns)
+        return Quantity(text, number.value, nouns=nouns, written=number.value)
     unit, factor = UNITS[known]
-    return Quantity(text, number.value * factor, unit)
+    return Quantity(text, number.value * factor, unit, written=number.value)
 
 
 @dataclass(frozen=True)

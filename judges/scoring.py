@@ -208,6 +208,8 @@ def writable(out: Path, source: Path) -> Path:
     """A path that can be written, its folder made; known before the judges spend their time."""
     if out.is_dir():
         raise UserError(f"{out} is a folder. Give the path of a JSONL file to write.")
+    if out.exists() and not out.is_file():
+        raise UserError(f"{out} is no ordinary file. Give the path of a JSONL file to write.")
     if out.resolve() == source.resolve():
         raise UserError(f"{out} is the input. Give another path to write, so that the input stays as it is.")
     try:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 FILE = "judgements.jsonl"
 
 Record = dict[str, Any]
@@ -69,8 +71,14 @@ def read_records(path: Path) -> dict[str, Record]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line in one write; after a torn last line it begins on a line of its own."""
+    """Add a line, one writer at a time; after a torn last line it begins on a line of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        write_line(path, line)
+
+
+def write_line(path: Path, line: str) -> None:
+    """Add a line in one write; nobody else may be writing."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         size = os.fstat(descriptor).st_size

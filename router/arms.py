@@ -13,6 +13,7 @@ from experts.digests import digest_of
 from experts.journal import Stage, discard, read_record
 from experts.measure import Held, Subject, arm_prompts, generate_arm, judge_arm, limited
 from experts.remote import RemoteModel
+from experts.spread import SpreadModel
 from judges.failures import FAILURE
 from judges.judging import judge_digest
 from router.records import write_json, write_rows
@@ -28,7 +29,10 @@ def subject_of(run: Evaluation, arm: str) -> Subject:
     """The model of an arm."""
     if arm in run.endpoints:
         return run.bench.subject_of(RemoteModel(run.endpoints[arm]))
-    return run.bench.subject(run.checkpoint(arm))
+    checkpoint = run.checkpoint(arm)
+    if run.engine.elsewhere:
+        return run.bench.subject_of(SpreadModel(checkpoint, run.engine))
+    return run.bench.subject(checkpoint)
 
 
 def system_prompt(run: Evaluation, arm: str) -> str | None:

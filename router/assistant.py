@@ -19,7 +19,8 @@ class Sampling:
 
     `num_answers` answers are generated (sampled ones with seeds seed, seed + 1, ...). `logprobs` is the number of
     alternatives to report with each token's log-probability, None for neither. `json_schema` is a schema, as JSON text,
-    that the answer fits. `tools` are function declarations for the chat template, as JSON text.
+    that the answer fits. `tools` are function declarations for the chat template, as JSON text; a call is required with
+    `call_required`, and of one function with `call_only`; `parallel_calls` allows several in one answer.
     """
 
     max_tokens: int = 200
@@ -31,6 +32,9 @@ class Sampling:
     logprobs: int | None = None
     json_schema: str | None = None
     tools: str | None = None
+    call_required: bool = False
+    call_only: str | None = None
+    parallel_calls: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from domains.domain import GENERAL
 from domains.errors import UserError, unknown_name
 from domains.example import Message
+from domains.tool_calls import render
 from experts.checkpoint import load_base, load_tokenizer, read_adapter
 from experts.device import probe
 from experts.digests import weights_digest
@@ -23,13 +24,10 @@ from experts.head import load_head
 from experts.logprobs import HEAD
 from experts.rerank import rewards
 from router.adapters import share
+from router.call_grammar import declared
 from router.fair import FairLock
 
 MAX_CONTEXT = 4096
-TOOLS_TEXT = (  # for chat templates that have no place for tools
-    'You may call functions. To call one, answer with <tool_call>{"name": NAME, "arguments": {...}}</tool_call>. '
-    "The functions: "
-)
 
 
 def servable(home: Path) -> dict[str, Expert]:
@@ -96,13 +94,15 @@ class Engine:
         return expert if self.experts[expert].has_adapter else None
 
     def encode(self, messages: Sequence[Message], tools: str | None = None) -> list[int]:
-        """Prompt tokens; a conversation that is too long is refused. `tools` are function declarations as JSON."""
-        declared = json.loads(tools) if tools else None
-        if declared and "tools" not in self.tokenizer.chat_template:
-            messages, declared = [Message("system", f"{TOOLS_TEXT}{tools}"), *messages], None
-        ids = prompt_ids(self.tokenizer, messages, declared)
+        """Prompt tokens; a conversation that is too long is refused. `tools` are function declarations as JSON: the
+        chat template shows them where it can, else a system message of our own format."""
+        native = json.loads(tools) if tools else None
+        if tools and "tools" not in self.tokenizer.chat_template:
+            messages, native = [Message("system", render(declared(tools))), *messages], None
+        ids = prompt_ids(self.tokenizer, messages, native)
         if len(ids) > MAX_CONTEXT:
-            raise UserError(f"The conversation has {len(ids)} tokens; at most {MAX_CONTEXT} fit. Start a new one.")
+            message = f"The conversation has {len(ids)} tokens; at most {MAX_CONTEXT} fit. Start a new one."
+            raise UserError(message, "messages")
         return ids
 
     def has_head(self, expert: str) -> bool:
@@ -114,7 +114,8 @@ class Engine:
         if not self.has_head(expert):
             raise UserError(
                 f"Expert '{expert}' has no preference head to choose with. Leave best_of out, or build it with "
-                "align.objective=dph."
+                "align.objective=dph.",
+                "best_of",
             )
         head = load_head(self.experts[expert].folder)
         with self.using(expert) as model:

@@ -12,7 +12,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from domains.domain import GENERAL, Domain
+from domains.domain import CALLS, GENERAL, Domain
+from domains.engine import Engine
 from domains.errors import unknown_name
 from domains.example import Example
 from experts.build import Build, built_domain, data_digest
@@ -22,7 +23,7 @@ from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, limited, preference_rows
-from judges.endpoint import Endpoint
+from judges.endpoints import AnyEndpoint
 from judges.failures import failures
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
@@ -59,6 +60,12 @@ ARMS = {
     "structured": "SFT on classification and summaries, starting from DAPT + residual.",
     "multi_task": "SFT, then DPO, in one adapter.",
 }
+CALL_ARMS = {
+    "foundation": ARMS["foundation"],
+    "instruct": ARMS["instruct"],
+    "calls_sft": "SFT on function calls, starting from instruct.",
+    "calls": "SFT on function calls, then preference optimization against wrong calls.",
+}
 NUM_SAMPLES = 24
 ROUTING = "routing.json"
 UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "settings"}
@@ -67,7 +74,7 @@ UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "sett
 @dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm. `endpoints`:
-    models of others to compare with, by the name of their arm."""
+    models of others to compare with, by the name of their arm. `engine`: where local models answer."""
 
     build: Build
     report: Callable[[str], None]
@@ -76,13 +83,14 @@ class Evaluation:
     llm_judge: Judge | None = None
     llm_judge_name: str = ""
     judge_is_weak: bool = False
-    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    endpoints: Mapping[str, AnyEndpoint] = field(default_factory=dict)
+    engine: Engine = Engine()
 
     @property
     def arms(self) -> dict[str, str]:
         """What is measured, each with a sentence."""
         others = {arm: f"{e.model_name} at {e.url}, asked as it is." for arm, e in self.endpoints.items()}
-        return {arm: ARMS[arm] for arm in self.arm_names} | others
+        return {arm: arms_of(self.domain)[arm] for arm in self.arm_names} | others
 
     @property
     def domain(self) -> Domain:
@@ -209,7 +217,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         rows=rows,
         provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
-        routing=routing(run, router) if router else {},
+        routing=routing(run, router) if router and CALLS not in run.domain.tracks else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
         notes=notes(run),
         items=item_facts(run.domain, Domain.load(HOUSE)),
@@ -353,10 +361,17 @@ def epochs_note(run: Evaluation) -> str:
     )
 
 
-def arm_names(text: Sequence[str]) -> tuple[str, ...]:
-    """Arms by their names or by the names of experts (`mortgage/conversation`); all when none is given."""
-    names = tuple("instruct" if name == GENERAL else name.rpartition("/")[2] for name in text) or tuple(ARMS)
+def arms_of(domain: Domain) -> dict[str, str]:
+    """The arms of a domain, each with a sentence."""
+    return CALL_ARMS if CALLS in domain.tracks else ARMS
+
+
+def arm_names(text: Sequence[str], domain: Domain | None = None) -> tuple[str, ...]:
+    """Arms by their names or by the names of experts (`mortgage/conversation`), those of a domain where one is given;
+    all of them when none is left."""
+    names = dict.fromkeys("instruct" if name == GENERAL else name.rpartition("/")[2] for name in text)
     for name in names:
-        if name not in ARMS:
-            raise unknown_name("arm", name, ARMS)
-    return tuple(dict.fromkeys(names))
+        if name not in ARMS | CALL_ARMS:
+            raise unknown_name("arm", name, ARMS | CALL_ARMS)
+    own = arms_of(domain) if domain else ARMS
+    return tuple(name for name in names if name in own) or tuple(own)

@@ -70,8 +70,9 @@ def domains_of(home: Path, experts: Iterable[str]) -> list[Domain]:
 
 
 def requests(engine: Engine, split: Split) -> list[Utterance]:
-    """The routing rows of all built domains in a split."""
-    return [row for domain in domains_of(engine.home, engine.experts) for row in domain.utterances(split)]
+    """The routing rows of all built domains in a split; those for experts that are not there are left out."""
+    rows = [row for domain in domains_of(engine.home, engine.experts) for row in domain.utterances(split)]
+    return [row for row in rows if row.label in engine.experts]
 
 
 def reading_expert(experts: Mapping[str, Expert]) -> str:
@@ -84,7 +85,10 @@ def fit_router(home: Path, engine: Engine | None = None, abstention: Abstention 
     engine = engine or Engine(home)
     train, dev = requests(engine, "train"), requests(engine, "dev")
     if not train:
-        raise UserError("The built domains have no routing.jsonl. Add routing rows, or use '--strategy fixed'.")
+        raise UserError(
+            "The built domains have no routing.jsonl. Make one with 'expertsmith data DOMAIN --kind routing', or use "
+            "'--strategy fixed'."
+        )
     chosen = abstention or Abstention()
     sources = HomeSources(home, engine.experts, engine)
     content = fit_all(Material(tuple(engine.experts), train, dev, sources), chosen)

@@ -1,4 +1,5 @@
-"""Answers that fit a JSON schema: tokens that cannot go on to one are masked out. The automaton is llguidance's.
+"""Answers that fit a JSON schema, or that call functions as they are declared: tokens that cannot go on to one are
+masked out. The automaton is llguidance's.
 
 https://github.com/guidance-ai/llguidance
 """
@@ -15,6 +16,7 @@ from llguidance.hf import from_tokenizer
 from torch import Tensor
 
 from domains.errors import UserError
+from router.call_grammar import ToolUse, lark
 
 
 @dataclass
@@ -45,19 +47,32 @@ class Grammars:
 
     def of(self, json_schema: str) -> SchemaGrammar:
         """The grammar of a JSON schema; one that cannot be followed is a UserError."""
+        try:
+            return self.started(LLMatcher.grammar_from_json_schema(json_schema))
+        except ValueError as error:
+            raise schema_error("The JSON schema", error, "leave response_format out", "response_format") from None
+
+    def of_calls(self, use: ToolUse, content_schema: str | None = None) -> SchemaGrammar | None:
+        """The grammar of an answer that may call functions. Where a schema cannot be followed: a UserError if a call is
+        required, else None, so that the answer is free."""
+        try:
+            return self.started(LLMatcher.grammar_from_lark(lark(use, content_schema)))
+        except ValueError as error:
+            if use.required or use.only or content_schema:
+                raise schema_error("The schema of a function", error, 'set tool_choice = "auto"', "tools") from None
+            return None
+
+    def started(self, grammar: str) -> SchemaGrammar:
+        """A grammar at its beginning; a ValueError where there can be none."""
         if not self.tables:
             self.tables.append(from_tokenizer(self.tokenizer, n_vocab=self.vocabulary_size))
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(json_schema)
-        except ValueError as error:
-            raise schema_error(error) from None
         matcher = LLMatcher(self.tables[0], grammar, log_level=0)
         if matcher.is_error():
-            raise schema_error(matcher.get_error())
+            raise ValueError(matcher.get_error())
         return SchemaGrammar(matcher)
 
 
-def schema_error(reason: object) -> UserError:
-    """The refusal of a schema."""
+def schema_error(subject: str, reason: object, instead: str, where: str) -> UserError:
+    """The refusal of a schema in the field `where` of a request."""
     text = " ".join(str(reason).split())[:300]
-    return UserError(f"The JSON schema cannot be followed: {text}. Simplify it, or leave response_format out.")
+    return UserError(f"{subject} cannot be followed: {text}. Simplify it, or {instead}.", where)

@@ -15,6 +15,7 @@ from router.engine import Engine
 from router.fit import load_router
 from router.route import Route, Router
 from router.scheduler import Limits
+from router.tool_requests import asks_for_calculation, tool_route, tools_expert, without_tools
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,33 @@ class LocalAssistant:
         return self.backend.experts
 
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
-        """The router's choice, or the named expert with full confidence."""
+        """The router's choice, or the named expert with full confidence. What asks for a calculation is for the tools
+        expert, if there is one."""
         if expert == AUTO:
-            return self.router(messages)
+            return self.routes([messages])[0]
         if expert not in self.experts:
             raise unknown_name("expert", expert, [*self.experts, AUTO])
         return Route(expert, 1.0, {expert: 1.0}, False, "fixed")
 
     def routes(self, conversations: Sequence[Sequence[Message]]) -> list[Route]:
         """The router's choices."""
-        return self.router.batch(conversations)
+        routes = self.router.batch(conversations)
+        found = tools_expert(self.experts)
+        if found is None:
+            return routes
+        return [
+            tool_route(found, "calculation") if asks_for_calculation(messages) else route
+            for messages, route in zip(conversations, routes, strict=True)
+        ]
+
+    def answering(self, messages: Sequence[Message], expert: str, sampling: Sampling) -> Route:
+        """Who answers: with functions to call the tools expert, without them anybody else, unless one is named."""
+        if expert != AUTO:
+            return self.route(messages, expert)
+        found = tools_expert(self.experts)
+        if found is not None and sampling.tools:
+            return tool_route(found, "tools")
+        return without_tools(self.router(messages))
 
     def reply(
         self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None, client: str = ""
@@ -53,7 +71,7 @@ class LocalAssistant:
         """Route, then start the answer; a full queue refuses before the router works."""
         sampling = sampling or Sampling()
         self.backend.check_room(client, sampling.num_answers)
-        route = self.route(messages, expert)
+        route = self.answering(messages, expert, sampling)
         return Reply(route, Listener(self.backend.start(messages, route.expert, sampling, client)))
 
     def rewards(self, messages: Sequence[Message], expert: str, answers: Sequence[str]) -> list[float]:

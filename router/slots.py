@@ -8,6 +8,7 @@ fixed borders, between the steps of those who write. Shape letters as in `expert
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +18,6 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from experts.attention import additive
 from experts.logprobs import decoder
-from router.engine import Engine
 
 CHUNK_TOKENS = 256  # a prompt is read in pieces of this size: how long the others wait between two of their tokens
 FIRST_WIDTH = 512
@@ -117,11 +117,28 @@ class SlotLayer(DynamicLayer):
             buffer[target, :, :length] = buffer[source, :, :length]
 
 
+class Models(Protocol):
+    """One base model that answers as several experts."""
+
+    @property
+    def model(self) -> Any:
+        """The model."""
+        ...
+
+    def using(self, expert: str) -> AbstractContextManager[Any]:
+        """The model as one expert."""
+        ...
+
+    def mixing(self, experts: Sequence[str | None]) -> AbstractContextManager[Any]:
+        """The model with an expert per row of the batch."""
+        ...
+
+
 @dataclass
 class SlotBatch:
     """The running batch of an engine. `max_tokens` bounds slots in use x the widest answer: the cache's memory."""
 
-    engine: Engine
+    engine: Models
     max_rows: int = 16
     max_tokens: int = 32_768
     places: list[Place] = field(default_factory=list)

@@ -12,6 +12,7 @@ from domains.errors import UserError, unknown_name
 from domains.example import Message, last_user_turn
 from router.assistant import AUTO, Piece, Reply, Sampling, TokenLogprob
 from router.route import Route, decide
+from router.tool_requests import asks_for_calculation, tool_route, tools_expert
 
 EXPERTS = (
     "mortgage/conversation",
@@ -39,8 +40,9 @@ class ScriptedAssistant:
     The best expert of a request with a keyword gets 0.84, the four others 0.04 each; without a keyword
     `mortgage/structured` gets 0.36 and the others 0.16 each, which is under the threshold: the router abstains.
     A question in `failures` raises that error instead of its third piece; one in `refusals` before its first.
-    `asked` keeps (messages, expert, sampling) of every call and `clients` who called; while `busy` is set, every call
-    raises it; `speaking` is held from the first piece to the last.
+    With `extra` experts, a tools expert among them gets what is tool-shaped, as the real router does. Answers take
+    their words from `scripts` while there are some, each once. `asked` keeps (messages, expert, sampling) of every call
+    and `clients` who called; while `busy` is set, every call raises it; `speaking` is held while an answer is spoken.
     """
 
     delay_seconds: float = 0.0
@@ -52,14 +54,19 @@ class ScriptedAssistant:
     busy: Exception | None = None
     clients: list[str] = field(default_factory=list)
     closed_within: list[float] = field(default_factory=list)
+    extra: tuple[str, ...] = ()
+    scripts: list[Sequence[str]] = field(default_factory=list)
 
     @property
     def experts(self) -> tuple[str, ...]:
-        return EXPERTS
+        return (*EXPERTS, *self.extra)
 
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
-        if expert not in (AUTO, *EXPERTS):
-            raise unknown_name("expert", expert, (AUTO, *EXPERTS))
+        if expert not in (AUTO, *self.experts):
+            raise unknown_name("expert", expert, (AUTO, *self.experts))
+        tools = tools_expert(self.experts)
+        if expert == AUTO and tools and asks_for_calculation(messages):
+            return tool_route(tools, "calculation")
         question = last_user_turn(tuple(messages))
         return scripted_route(question) if expert == AUTO else Route(expert, 1.0, {expert: 1.0})
 
@@ -72,6 +79,9 @@ class ScriptedAssistant:
         if self.busy is not None:
             raise self.busy
         route = self.route(messages, expert)
+        tools = tools_expert(self.experts)
+        if expert == AUTO and tools and sampling and sampling.tools:
+            route = tool_route(tools, "tools")
         self.asked.append((tuple(messages), expert, sampling))
         self.clients.append(client)
         return Reply(route, self.pieces(route, last_user_turn(tuple(messages)), sampling or Sampling()))
@@ -81,8 +91,9 @@ class ScriptedAssistant:
         with self.speaking:
             if question in self.refusals:
                 raise self.refusals[question]
+            spoken_words = self.scripts.pop(0) if self.scripts else [f"{route.expert} says:", *self.words]
             for choice in range(sampling.num_answers):
-                words = [f"{route.expert} says:", *self.words, *([f"({choice})"] if choice else [])]
+                words = [*spoken_words, *([f"({choice})"] if choice else [])]
                 spoken = words[: sampling.max_tokens]
                 for number, word in enumerate(spoken):
                     if number == 2 and question in self.failures:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from domains.domain import GENERAL
 from domains.example import Message
+from domains.tool_calls import ToolCall, parse
 from domains.votes import Candidate
 from router.assistant import AUTO, Piece
 from router.route import Route
@@ -75,6 +76,18 @@ class Answering:
         else:
             shown = {self.parts.chat: bubbles(self.conversation.turns)}
         return {**shown, self.parts.conversation: self.conversation}
+
+    def going_on(self, results: str) -> Answering | None:
+        """The same question with what the functions returned that the answer called; None where it called none."""
+        if self.rival != ALONE or not results:
+            return None
+        turns = (*self.conversation.turns, Message("user", results))
+        return Answering(self.parts, self.notices, turns, self.choice)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The functions that the one answer calls."""
+        return parse(self.answers[0].text) or () if self.rival == ALONE and self.answers else ()
 
     def ended(self) -> tuple[Conversation, str]:
         """The conversation at the end, and what to say. Of two answers, one without words is no match for the other."""

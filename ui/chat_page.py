@@ -14,12 +14,15 @@ import gradio as gr
 from domains.errors import UserError
 from domains.example import Message
 from domains.votes import Votes
-from router.assistant import Assistant
+from router.assistant import Assistant, Reply, Sampling
+from router.route import Route
+from router.tool_requests import is_tools_expert, tools_expert
 from ui.answering import ALONE, Answering
 from ui.chat_panels import EMPTY_PANEL, alert_html, bubbles, passages_html, restored_html, status_html
 from ui.chat_parts import Parts, Updates
 from ui.chat_sources import Sources
 from ui.chat_state import Conversation, from_browser, to_browser
+from ui.chat_tools import MAX_ROUNDS
 from ui.chat_words import (
     NOTHING_TO_STORE,
     SAME_VOTE,
@@ -81,8 +84,37 @@ class Page:
         }
 
     def written(self, answering: Answering, streams: Streams, num_before: Callable[[], int]) -> Iterator[Updates]:
-        """The decision, then the growing answer or answers, then what can be done with them."""
-        streams.start(0, partial(self.assistant.reply, answering.turns, answering.choice))
+        """The decision, then the growing answer or answers, then what can be done with them. What an answer of the
+        tools expert calls is computed here and told to it."""
+        yield from self.heard(answering, streams, num_before, None)
+        for _ in range(MAX_ROUNDS):
+            route, calls = answering.routes.get(0), answering.calls
+            if self.sources.tools is None or route is None or not is_tools_expert(route.expert) or not calls:
+                break
+            going_on = answering.going_on(self.sources.tools.results(calls))
+            if going_on is None:
+                break
+            yield {self.parts.chat: bubbles(going_on.turns), self.parts.conversation: answering.conversation}
+            answering = going_on
+            yield from self.heard(answering, streams, num_before, route)
+        conversation, words = answering.ended()
+        yield {**self.view(conversation), self.parts.status: status_html(words), **self.parts.resting()}
+
+    def begin(self, answering: Answering, route: Route | None) -> Reply:
+        """Begin an answer; the tools expert is told which functions it can call here. `route` is who answers so far."""
+        tools, turns, choice = self.sources.tools, answering.turns, answering.choice
+        if tools is None or answering.rival != ALONE or tools_expert(self.assistant.experts) is None:
+            return self.assistant.reply(turns, choice)
+        route = route or self.assistant.route(turns, choice)
+        sampling = Sampling(tools=tools.declared(Conversation(turns).question))
+        used = sampling if is_tools_expert(route.expert) else Sampling()
+        return replace(self.assistant.reply(turns, route.expert, used), route=route)
+
+    def heard(
+        self, answering: Answering, streams: Streams, num_before: Callable[[], int], route: Route | None
+    ) -> Iterator[Updates]:
+        """The decision and the growing answer or answers."""
+        streams.start(0, partial(self.begin, answering, route))
         started, said = monotonic(), ""
         for event in streams:
             if event is None:
@@ -96,8 +128,6 @@ class Page:
                     streams.start(1, partial(self.assistant.reply, answering.turns, answering.rival))
             elif event.piece is not None:
                 yield answering.written(event)
-        conversation, words = answering.ended()
-        yield {**self.view(conversation), self.parts.status: status_html(words), **self.parts.resting()}
 
     def view(self, conversation: Conversation) -> Updates:
         """A conversation at rest: what was said, and the buttons for its last answer or for two answers."""

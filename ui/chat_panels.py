@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from domains.example import Message, SafetyRule
+from domains.tool_calls import OPEN, parse
 from router.route import Route
 from ui.chat_sources import Finding
+from ui.chat_tools import call_words, is_result, result_texts, said_words
 from ui.chat_words import domain_title, expert_title, why
 
 MAX_BARS = 6
@@ -23,9 +26,25 @@ VERDICTS = {"supported": "Supported", "unsupported": "Not found", "contradicted"
 SIDES = ("Left", "Right")
 
 
-def bubbles(turns: Sequence[Message]) -> list[dict[str, str]]:
-    """The conversation for the chat log."""
-    return [{"role": turn.role, "content": plain(turn.content)} for turn in turns]
+def bubbles(turns: Sequence[Message]) -> list[dict[str, Any]]:
+    """The conversation for the chat log; calls of functions and what they returned have their own places."""
+    return [bubble for turn in turns for bubble in turn_bubbles(turn)]
+
+
+def turn_bubbles(turn: Message) -> list[dict[str, Any]]:
+    """What is shown of one turn."""
+    if is_result(turn):
+        return [tool_bubble("Result", text) for text in result_texts(turn)]
+    if turn.role != "assistant" or OPEN not in turn.content:
+        return [{"role": turn.role, "content": plain(turn.content)}]
+    words, calls = said_words(turn.content), parse(turn.content) or ()
+    said = [{"role": turn.role, "content": plain(words or "...")}] if words or not calls else []
+    return said + [tool_bubble(f"Called {call.name}", call_words(call)) for call in calls]
+
+
+def tool_bubble(title: str, text: str) -> dict[str, Any]:
+    """A call or its result. The title is shown as text by the chat log."""
+    return {"role": "assistant", "content": plain(text), "metadata": {"title": title}}
 
 
 def plain(text: str) -> str:

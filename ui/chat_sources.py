@@ -11,9 +11,11 @@ from typing import Protocol
 from domains.domain import GENERAL, Domain, shipped_names
 from domains.errors import UserError
 from domains.example import Document, Message, SafetyRule
+from domains.local_tools.run import local_functions, run_local
 from domains.plugins import load_plugin, plugin_names
 from domains.votes import Votes
 from judges.scorers.safety import applies
+from ui.chat_tools import ChatTools
 
 RED_FLAG = "red_flag"
 SCORERS, GROUNDING = "judges.scorers", "grounding"
@@ -51,12 +53,14 @@ Passages = Callable[[str, str, str], Sequence[Finding]]
 
 @dataclass(frozen=True)
 class Sources:
-    """Notices by domain name, rules of all domains; `passages` and `votes` are None where there is no such thing."""
+    """Notices by domain name, rules of all domains; `passages`, `votes` and `tools` are None where there is no such
+    thing."""
 
     notices: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[SafetyRule, ...] = ()
     passages: Passages | None = None
     votes: Votes | None = None
+    tools: ChatTools | None = None
 
     @classmethod
     def of_home(cls, home: Path) -> Sources:
@@ -67,6 +71,7 @@ class Sources:
             tuple(rule for domain in domains.values() for rule in domain.safety_rules()),
             grounded_passages(domains) if GROUNDING in plugin_names(SCORERS) else None,
             Votes.of_home(home),
+            ChatTools(local_functions(), run_local) if local_functions() else None,
         )
 
     def red_flags(self, turns: Sequence[Message]) -> list[SafetyRule]:

@@ -9,6 +9,7 @@ from typing import Any
 from domains.example import Message
 from domains.readers import RowError, message
 from domains.votes import Candidate
+from ui.chat_tools import is_result
 from ui.schema import MAX_CHARACTERS, MAX_MESSAGES
 
 VERSION = 1
@@ -35,7 +36,8 @@ class Conversation:
     @property
     def question(self) -> str:
         """The last thing that the person said."""
-        return next((turn.content for turn in reversed(self.turns) if turn.role == "user"), "")
+        said = (turn.content for turn in reversed(self.turns) if turn.role == "user" and not is_result(turn))
+        return next(said, "")
 
     def settled(self, place: int = 0) -> Conversation:
         """The conversation after a comparison: it goes on with the answer of one side, the left without a vote."""

@@ -106,6 +106,8 @@ def why(route: Route, forced: bool) -> str:
     """One plain sentence."""
     if forced:
         return "You chose this expert, so the router was not asked."
+    if route.strategy == "calculation":
+        return "Your question asks for a calculation, so the expert answers that can call functions."
     best = max(route.scores, key=lambda name: route.scores[name], default=route.expert)
     if not route.abstained:
         return "The router read your question and found this expert the best match."

@@ -7,15 +7,16 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from domains.errors import UserError
-from ui import commands, data_commands, ingestion, judge_commands, operations, report_commands
+from ui import commands, improve_commands, judge_commands, operations, report_commands
+from ui.data_verbs import add_data, add_domain
 from ui.launching import add_launch
+from ui.verbs import add_engine, add_recipe, count, verb
 
-Handler = Callable[[argparse.Namespace], int]
 FAILURE_LIMIT = 0.02
 
 
@@ -31,15 +32,6 @@ def parser() -> argparse.ArgumentParser:
     add_reports(verbs)
     add_using(verbs)
     return top
-
-
-def verb(verbs: Any, name: str, handler: Handler, about: str, example: str) -> argparse.ArgumentParser:
-    """One verb with its help, an example and the options that all have."""
-    made: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about, epilog=f"Example: {example}")
-    made.add_argument("--home", type=Path, default=Path(".expertsmith"), help="where built models live (.expertsmith)")
-    made.add_argument("--json", action="store_true", help="print data as JSON")
-    made.set_defaults(handler=handler)
-    return made
 
 
 def add_building(verbs: Any) -> None:
@@ -62,6 +54,7 @@ def add_building(verbs: Any) -> None:
     add_recipe(build)
     build.add_argument("--dry-run", action="store_true", help="print the stages and whether they are done")
     add_launch(build)
+    add_improving(verbs)
     add_data(verbs)
     add_domain(verbs)
     about = "Versions, security floor, device, models; the experts the same in training, service and export."
@@ -72,95 +65,25 @@ def add_building(verbs: Any) -> None:
     doctor.add_argument("--endpoint-key-env", help="environment variable with its key")
 
 
-def add_data(verbs: Any) -> None:
-    """Verbs about training rows."""
-    check = verb(
-        verbs,
-        "validate",
-        data_commands.validate,
-        "Check a domain, or training rows in any known format, row by row.",
-        "expertsmith validate mortgage; expertsmith validate pairs.parquet --show",
-    )
-    check.add_argument("target", metavar="DOMAIN_OR_FILE")
-    check.add_argument("--show", action="store_true", help="one decoded example with its loss mask")
-    check.add_argument("--model", default="embedded", help="--show: model folder or hub id of the tokenizer (embedded)")
-    convert = verb(
-        verbs,
-        "convert",
-        data_commands.convert,
-        "Write training rows of any known format in TRL's conversational form.",
-        "expertsmith convert pairs.parquet --out pairs.jsonl",
-    )
-    convert.add_argument("file", metavar="FILE", help="JSONL, JSON, Parquet, Arrow, or hub:OWNER/NAME@COMMIT[:SPLIT]")
-    convert.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
-    convert.add_argument("--pairs", action="store_true", help="one row per rejected answer, as TRL's trainers want")
-    audit = verb(
-        verbs,
-        "audit",
-        data_commands.audit,
-        "What gives rejected answers away: length, reading level, words, facts, leaks; warns or refuses (exit code 1).",
-        "expertsmith audit mortgage --json",
-    )
-    audit.add_argument("target", metavar="DOMAIN_OR_FILE")
-    for made in (check, convert, audit):
-        made.add_argument("--format", default="", help="preference, prompt_completion, messages, ... (found by keys)")
-    add_making(verbs)
-
-
-def add_making(verbs: Any) -> None:
-    """The verb that makes training rows."""
+def add_improving(verbs: Any) -> None:
+    """The verb of self-improvement."""
     made = verb(
         verbs,
-        "data",
-        data_commands.data,
-        "Make training rows from a domain's documents, rows or corrections; run again to go on.",
-        "expertsmith data leases --kind persona_contrast,perturbation --endpoint http://127.0.0.1:8000/v1",
+        "improve",
+        improve_commands.improve,
+        "Let an expert learn from its own corrected answers; keep the result only if it holds. Run again to go on.",
+        "expertsmith improve caregiving/conversation --set improve.max_tasks=32; "
+        "expertsmith improve caregiving/conversation --rollback",
     )
-    made.add_argument("name", metavar="DOMAIN")
-    about = "question_answer, classification, summarization, persona_contrast, weak_model_rejected, "
-    made.add_argument("--kind", required=True, help=about + "failure_to_success, edits or perturbation; or several")
-    made.add_argument("--out", type=Path, metavar="DIR", help="where rows are added (the domain's folder)")
-    made.add_argument("--limit", type=int, help="at most so many items of each kind")
-    made.add_argument("--endpoint", default="", metavar="URL", help="who writes, or 'local' (OPENAI_BASE_URL)")
-    made.add_argument("--model", default="", help="its model (EXPERTSMITH_JUDGE_MODEL)")
-    made.add_argument("--weak-endpoint", default="", metavar="URL", help="whose answers are rejected (--endpoint)")
-    made.add_argument("--weak-model", default="", help="the weaker model there")
-    made.add_argument("--endpoint-key-env", default="OPENAI_API_KEY", help="variable with the key (OPENAI_API_KEY)")
-    made.add_argument("--rows", default="", metavar="FILE", help="perturbation: good answers (the preferences)")
-    made.add_argument("--edits", default="", metavar="FILE", help='edits: rows {"prompt", "draft", "edited"}')
-
-
-def add_domain(verbs: Any) -> None:
-    """The verb that makes a domain from documents."""
-    made = verb(
-        verbs,
-        "domain",
-        ingestion.domain,
-        "Make a domain from a folder of documents: read, clean, replace personal data, write; run again to go on.",
-        "expertsmith domain new leases --documents my_files --jobs 2",
-    )
-    made.add_argument("action", choices=["new"], metavar="new")
-    made.add_argument("name", metavar="NAME", help="name of the domain, and of its folder")
+    made.add_argument("expert", metavar="EXPERT", help="a built expert; 'expertsmith list' shows them")
+    add_recipe(made, jobs=False)
     made.add_argument(
-        "--documents", type=Path, required=True, metavar="DIR", help="PDF, DOCX, HTML, MD, TXT, CSV, JSONL"
+        "--rollback",
+        nargs="?",
+        const="",
+        metavar="VERSION",
+        help="put a version back into use (the one before) instead",
     )
-    made.add_argument("--out", type=Path, default=Path(), help="where the folder NAME is made (here)")
-    made.add_argument("--jobs", type=int, default=1, help="processes (1); the result is the same for any number")
-    made.add_argument("--language", default="en", help="ISO 639-1 code to keep, or 'any' (en)")
-    made.add_argument("--salt", default="", help="secret that decides the surrogates of personal data (NAME)")
-    made.add_argument("--keep", type=Path, metavar="FILE", help="texts, one a line, that are not personal data")
-    made.add_argument("--max-megabytes", type=float, default=100, help="larger files are not read (100)")
-    made.add_argument("--chunk-characters", type=int, default=2000, help="largest section of a document (2000)")
-
-
-def add_recipe(made: argparse.ArgumentParser) -> None:
-    """Options that choose a recipe."""
-    made.add_argument("--recipe", help="shipped recipe or TOML file")
-    made.add_argument("--seed", type=int, help="seed of everything random")
-    made.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="e.g. pretrain.epochs=1"
-    )
-    made.add_argument("--jobs", type=int, default=1, help="domains side by side, each with its share of the cores (1)")
 
 
 def add_judging(verbs: Any) -> None:
@@ -176,10 +99,11 @@ def add_judging(verbs: Any) -> None:
     add_recipe(judge)
     judge.add_argument("--experts", default="", help="arms, comma-separated (all)")
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
+    add_engine(judge)
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
-    judge.add_argument("--limit", type=int, help="at most this many rows of each kind")
+    judge.add_argument("--limit", type=count, help="at most this many rows of each kind")
     judge.add_argument(
-        "--endpoint", default="", metavar="URL", help="compare with models of this OpenAI-compatible API"
+        "--endpoint", default="", metavar="URL[,URL]", help="compare with models of this OpenAI-compatible API"
     )
     judge.add_argument("--model", default="", help="models of --endpoint, comma-separated; each is an arm")
     judge.add_argument(
@@ -211,14 +135,27 @@ def add_judging(verbs: Any) -> None:
         dest="overrides",
         help="e.g. bertscore.idf=true",
     )
+    add_bench(verbs)
+
+
+def add_bench(verbs: Any) -> None:
+    """The verb of benches; an option belongs to those that it names."""
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
-        "name", metavar="NAME", help="preference, objectives, recommendation, references, router, evaluation or serving"
+        "name",
+        metavar="NAME",
+        help="preference, objectives, recommendation, references, residual, router, evaluation, serving, improve, edge "
+        "or tools",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
     )
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
+    bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of the pair (2e9)")
+    bench.add_argument("--python", metavar="PATH", help="residual: interpreter that has mergekit and residuals")
+    bench.add_argument("--rows", type=int, metavar="N", help="tools: a fixed random subset of about N rows (200)")
+    bench.add_argument("--all", action="store_true", dest="all_rows", help="tools: every row")
+    bench.add_argument("--arms", metavar="A,B", help="tools: before, prompt, constrained, sft, sft+preference, ...")
     bench.add_argument("--quick", action="store_true", help="a smaller measurement, to see that it works")
 
 
@@ -266,7 +203,7 @@ def add_judge_checks(verbs: Any) -> None:
     check.add_argument("--labels", type=Path, metavar="FILE.jsonl", help="choices of 'expertsmith label' (the probes)")
     check.add_argument("--pairwise", action="store_true", help="llm_judge: compare pairs, in both orders")
     check.add_argument("--domain", help="for judges with domain rules or documents (safety, grounding)")
-    check.add_argument("--limit", type=int, default=0, help="at most so many probes, a fixed choice (all)")
+    check.add_argument("--limit", type=count, default=0, help="at most so many probes, a fixed choice (all)")
     label = verb(
         verbs,
         "label",
@@ -313,14 +250,15 @@ def add_using(verbs: Any) -> None:
     )
     export.add_argument("expert", metavar="EXPERT")
     export.add_argument("--format", default="safetensors", help="safetensors or gguf (safetensors)")
-    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 (bf16; gguf: f16)")
+    export.add_argument("--dtype", help="f32, f16, bf16, with gguf also q8_0 and q4_0 (bf16; gguf: f16)")
     export.add_argument("--out", type=Path, required=True, help="a new folder")
 
 
 def add_serving(made: argparse.ArgumentParser) -> None:
     """Options of the service."""
     made.add_argument("--api-key-env", help="environment variable with the key, or several, that clients must send")
-    made.add_argument("--backend", metavar="URL", help="an OpenAI-compatible server that generates (this process)")
+    about = "OpenAI-compatible servers that generate, the least loaded first (this process)"
+    made.add_argument("--backend", metavar="URL[,URL]", help=about)
     made.add_argument("--backend-key-env", help="environment variable with the back-end's key")
     made.add_argument("--request-seconds", type=float, default=120.0, help="longest time of an answer (120)")
     made.add_argument(

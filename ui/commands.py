@@ -21,6 +21,7 @@ from ui.jobs import side_by_side
 from ui.launching import hand_over
 
 Options = argparse.Namespace
+BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
 BENCHES = ("experts.benches", "router.benches", "ui.benches")
 TOO_MANY_FAILED = 3
 LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
@@ -58,6 +59,7 @@ def show_list(options: Options) -> int:
     from domains.plugins import plugin_names
     from experts.expert import built_experts, is_offered
     from experts.recipe import recipe_names
+    from ui.improve_commands import version_names
 
     experts = built_experts(options.home) if options.home.is_dir() else {}
     found = {
@@ -67,6 +69,8 @@ def show_list(options: Options) -> int:
         "judges": list(plugin_names("judges.scorers")),
         "strategies": list(plugin_names("router.strategies")),
         "recipes": list(recipe_names()),
+        "verifiers": list(plugin_names("judges.verifiers")),
+        "versions": version_names(options.home),
     }
     emit(options, found, [f"{kind + ':':12} {', '.join(items) or '(none)'}" for kind, items in found.items()])
     return 0
@@ -107,8 +111,8 @@ def build_alone(options: Options, name: str) -> None:
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
     """The stages and what is there already; nothing is written."""
-    from experts.build import stage_names
     from experts.journal import read_record
+    from experts.tracks import stage_names
 
     rows = []
     for each in builds:
@@ -157,7 +161,7 @@ def evaluate(options: Options) -> int:
 
 def endpoint_arms(options: Options) -> dict[str, Any]:
     """The models of an endpoint that are compared too, by the name of their arm."""
-    from judges.endpoint import Endpoint
+    from judges.endpoints import endpoints_of
 
     models = names(options.model)
     if bool(models) != bool(options.endpoint):
@@ -167,7 +171,7 @@ def endpoint_arms(options: Options) -> dict[str, Any]:
     if not 0 <= options.failure_limit <= 1:
         raise UserError(f"--failure-limit is {options.failure_limit:g}; give a share from 0 to 1, like 0.02.")
     key = options.endpoint_key_env
-    return {f"endpoint:{model}": Endpoint(options.endpoint, model, key) for model in models}
+    return {f"endpoint:{model}": endpoints_of(options.endpoint, model, key) for model in models}
 
 
 def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
@@ -185,6 +189,7 @@ def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
 
 def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, Any]]:
     """Reports of domains, one after the other; returns where they are and what they say first."""
+    from domains.engine import Engine
     from experts.build import Build
     from router.evaluation import Evaluation, arm_names
     from router.evaluation import evaluate as run
@@ -200,8 +205,9 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
-            arms, others = arm_names(names(options.experts)), endpoint_arms(options)
-            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others)
+            arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
+            engine = Engine("ray", 0, uses_gpu=True) if options.engine == "ray" else Engine()
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
@@ -283,12 +289,17 @@ def score(options: Options) -> int:
 
 def bench(options: Options) -> int:
     """One measurement; its rows."""
-    given = {name: value for name in ("data", "recipe") if (value := getattr(options, name))}
+    given = {name: value for name in BENCH_OPTIONS if (value := getattr(options, name))}
     measure = find_bench(options.name).run
     for name in given:
         if name not in signature(measure).parameters:
-            raise UserError(f"The bench '{options.name}' takes no --{name}. Leave it out; 'expertsmith bench --help'.")
+            word = name.removesuffix("_rows").removeprefix("num_")
+            raise UserError(f"The bench '{options.name}' takes no --{word}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
+    if options.name == "tools":
+        from ui.tools_page import write_tools_page
+
+        say(f"Wrote {write_tools_page(found, options.home / 'benches' / 'tools')}")
     emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
     return 0
 

@@ -62,7 +62,10 @@ def first_record(options: Options) -> Any:
         domain = Domain.load(options.target)
         found = domain.preferences("train") or domain.examples("classification", "train")
     if not found:
-        raise UserError(f"{options.target} has no good row to show. Correct the rows that are reported first.")
+        raise UserError(
+            f"{options.target} has no good row to show. Correct the rows that are reported, or make some with "
+            "'expertsmith data'."
+        )
     return found[0]
 
 
@@ -70,11 +73,14 @@ def convert(options: Options) -> int:
     """Good rows in TRL's form; bad ones are reported, counted, and make the exit code 1."""
     from domains.training_rows import one_rejected_each, read_training_rows, write_trl
 
+    if options.out.is_dir():
+        raise UserError(f"--out {options.out} is a folder. Give the name of a file to write.")
     found = read_training_rows(options.file, options.format)
     records = list(found.reading.records)
     if options.pairs:
         records = [each for record in records for each in one_rejected_each(record)]
-    write_trl(options.out, records)
+    if records:
+        write_trl(options.out, records)
     data = {
         "format": found.format,
         "rows": found.num_rows,
@@ -106,10 +112,14 @@ def data(options: Options) -> int:
     """Make training rows of some kinds; exit code 1 when nothing at all was made of one."""
     from domains.domain import Domain
     from experts.builders._parts import Writers
-    from experts.building import Job, load_builder, make_rows
-    from experts.writers import endpoint_of, identity, open_writers
+    from experts.building import Job, builder_names, load_builder, make_rows
+    from experts.writers import ThereAsk, endpoint_of, identity, open_writers
 
     kinds = names(options.kind)
+    if not kinds:
+        raise UserError(f"--kind names nothing to make. Give one or several of {', '.join(builder_names())}.")
+    if options.limit is not None and options.limit < 1:
+        raise UserError(f"--limit is {options.limit}. Take 1 or more, or leave it out.")
     builders = [load_builder(kind) for kind in kinds]
     domain = Domain.load(options.name)
     folder = out_folder(options, domain)
@@ -117,8 +127,15 @@ def data(options: Options) -> int:
     weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
     made = []
     with ExitStack() as stack:
-        asks = any(builder.USES_MODEL for builder in builders)
-        writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
+        asks, on_ray = any(builder.USES_MODEL for builder in builders), options.engine == "ray"
+        if asks and on_ray:
+            key = options.endpoint_key_env
+            url = options.endpoint or (strong.url if strong else "")
+            writers = Writers(
+                ThereAsk(url, options.model, key), ThereAsk(options.weak_endpoint or url, options.weak_model, key)
+            )
+        else:
+            writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
         for kind in kinds:
             job = Job(
                 kind,
@@ -127,6 +144,7 @@ def data(options: Options) -> int:
                 f"{identity(strong)} {identity(weak)}",
                 options.limit,
                 strong.concurrency if strong and weak else 1,
+                on_ray,
             )
             made.append(make_rows(job, writers, say))
     lines = [line for each in made for line in made_lines(each, folder)]

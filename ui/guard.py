@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from router.assistant import TimedOut
 from ui.metrics import Metrics
 from ui.openai_errors import RequestError, answer_error, later, told
+from ui.reading import ClientGone
 from ui.schema import MAX_BODY_BYTES
 
 MAX_IN_FLIGHT = 96
@@ -168,13 +169,20 @@ def same_key(given: str, expected: str) -> bool:
 async def read_body(request: Request, bounds: Bounds) -> bytes:
     """The body, refused as soon as it is known to be too large or too slow."""
     body = bytearray()
+    too_large = RequestError(
+        413, f"The body is larger than {bounds.max_body_bytes:,} bytes. Send less.", "body_too_large"
+    )
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > bounds.max_body_bytes:
+        raise too_large
     try:
         async with asyncio.timeout(bounds.body_seconds):
             async for part in request.stream():
                 body += part
                 if len(body) > bounds.max_body_bytes:
-                    message = f"The body is larger than {bounds.max_body_bytes:,} bytes. Send less."
-                    raise RequestError(413, message, "body_too_large")
+                    raise too_large
+    except ClientDisconnect:
+        raise ClientGone from None
     except TimeoutError:
         message = f"The body did not arrive within {bounds.body_seconds:g} seconds."
         raise RequestError(408, message, "body_too_slow") from None

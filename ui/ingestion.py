@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domains.engine import Engine
 from domains.errors import UserError, unknown_name
 from ui.commands import Options, emit
 
@@ -28,7 +29,9 @@ def domain(options: Options) -> int:
         )
     folder = options.out / options.name
     limits = Limits(max_bytes=int(options.max_megabytes * 1e6))
-    report = new_domain(Request(options.name, options.documents, folder, settings(options), limits, options.jobs))
+    engine = Engine("ray", options.jobs if options.jobs > 1 else 0) if options.engine == "ray" else None
+    request = Request(options.name, options.documents, folder, settings(options), limits, options.jobs, engine)
+    report = new_domain(request)
     emit(options, report, summary(report, folder))
     return 0
 

@@ -16,6 +16,8 @@ def calibrate(options: Options) -> int:
     from judges.labels import read_labels
 
     labels = read_labels(options.labels) if options.labels else []
+    if options.labels and not labels:
+        raise UserError(f"{options.labels} has no labels. Make some with 'expertsmith label PAIRS.jsonl --out FILE'.")
     if labels and options.limit:
         raise UserError("--limit is for the shipped probes. Leave it out with --labels.")
     with opened(options) as (judge, pairwise):

@@ -60,7 +60,7 @@ def later(status: int, message: str, code: str, seconds: float) -> RequestError:
 
 
 REFUSALS: dict[type[Exception], Callable[[Any], RequestError]] = {
-    UserError: lambda error: RequestError(400, str(error), "user_error"),
+    UserError: lambda error: RequestError(400, str(error), "user_error", error.field),
     Busy: lambda error: later(429, f"{error} Try again in a moment.", "busy", error.retry_after_seconds),
     Closing: lambda error: later(503, str(error), "shutting_down", 5),
     TimedOut: lambda error: RequestError(504, f"{error} Ask for fewer tokens, or try again later.", "timeout"),

@@ -45,12 +45,12 @@ def assistant_of(options: Options) -> LocalAssistant:
     limits = Limits(seconds=options.request_seconds)
     if not options.backend:
         return LocalAssistant.load(options.home, options.strategy, limits)
-    from router.backends.openai_server import connect
+    from router.backends.several import connect_all
     from router.engine import servable
     from router.fit import load_router
 
     key = os.environ.get(options.backend_key_env) if options.backend_key_env else None
-    server = connect(options.backend, key, tuple(servable(options.home)), limits)
+    server = connect_all(options.backend, key, tuple(servable(options.home)), limits)
     return LocalAssistant(server, load_router(options.home, options.strategy))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -109,6 +109,32 @@ def trade_off(points: Sequence[Point], caption: str, x_title: str, y_title: str)
     parts += [Markup('<polyline class="path" points="{}"/>').format(path)]
     parts += [_point(point, across, up) for point in points]
     return _svg(caption, height, [*parts, *_point_labels(points, across, up)])
+
+
+def lines(series: Mapping[str, Sequence[float | None]], caption: str, x_title: str, y_title: str) -> Markup:
+    """Values by number (0, 1, 2, ...) as one polyline a series, its name at its last point; None leaves a gap."""
+    height, left, bottom = 220, 46, 168
+    values = [value for found in series.values() for value in found if value is not None] or [0.0]
+    longest = max((len(found) for found in series.values()), default=1)
+    across = Axis(tuple(range(longest)), 0, max(1, longest - 1), left + 14, WIDTH - 84)
+    up = axis(values, bottom, 30)
+    parts = [_line(left, up.pixel(tick), WIDTH - MARGIN, up.pixel(tick), "grid") for tick in up.ticks]
+    parts += [_text(left - 6, up.pixel(tick) + 4, f"{tick:.3g}", "tick", "end") for tick in up.ticks]
+    shown = range(0, longest, max(1, longest // 8))
+    parts += [_text(across.pixel(tick), bottom + 18, str(tick), "tick", "middle") for tick in shown]
+    parts += [_line(left, bottom, WIDTH - MARGIN, bottom, "axis")]
+    parts += [
+        _text((left + WIDTH) / 2, bottom + 40, x_title, "title", "middle"),
+        _text(4, 14, y_title, "title", "start"),
+    ]
+    ends = []
+    for name, found in series.items():
+        points = [Point(place, value, name) for place, value in enumerate(found) if value is not None]
+        path = " ".join(f"{across.pixel(point.x):.1f},{up.pixel(point.y):.1f}" for point in points)
+        parts.append(Markup('<polyline class="path" points="{}"/>').format(path))
+        parts += [_mark(across.pixel(point.x), up.pixel(point.y), "circle") for point in points]
+        ends += points[-1:]
+    return _svg(caption, height, [*parts, *_point_labels(ends, across, up)])
 
 
 def reliability_diagram(bins: Sequence[Calibrated], caption: str) -> Markup:

@@ -14,9 +14,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from domains.example import Message
+from domains.tool_calls import call_text, response_text
 from router.assistant import Sampling
 from ui.openai_errors import bad_field
-from ui.tool_calls import call_text, response_text
+from ui.tool_calls import call_of_wire
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
@@ -84,8 +85,9 @@ class Turn(Bounded):
         if self.role == "tool":
             return Message("user", response_text(self.text))
         if self.role == "assistant":
-            calls = [call_text(call.function.name, call.function.arguments) for call in self.tool_calls or ()]
-            return Message("assistant", "\n".join([*([self.text] if self.text else []), *calls]))
+            calls = [call_of_wire(call.function.name, call.function.arguments) for call in self.tool_calls or ()]
+            parts = [self.text, call_text(calls) if calls else ""]
+            return Message("assistant", "\n".join(part for part in parts if part))
         return Message("user" if self.role == "user" else "system", self.text)
 
 
@@ -153,6 +155,36 @@ class Tool(Bounded):
     function: DeclaredFunction
 
 
+class NamedFunction(Bounded):
+    """A function by its name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ToolChoice(Bounded):
+    """Whether a function may (`auto`), may not (`none`) or must (`required`) be called, or must be this one."""
+
+    type: Literal["auto", "none", "required", "function"]
+    function: NamedFunction | None = None
+
+    @model_validator(mode="after")
+    def check_function(self) -> Self:
+        """A name exactly where it belongs."""
+        if (self.type == "function") != (self.function is not None):
+            raise PydanticCustomError("function", 'goes with type = "function", and only with it')
+        return self
+
+
+def as_choice(value: Any) -> Any:
+    """A word as the object that it stands for."""
+    if isinstance(value, str) and value not in ("auto", "none", "required"):
+        raise ValueError("a choice is auto, none, required or an object that names a function")
+    return {"type": value} if isinstance(value, str) else value
+
+
+Choice = Annotated[ToolChoice, BeforeValidator(as_choice, json_schema_input_type=Any)]
+
+
 class ChatRequest(Bounded):
     """The body of POST /v1/chat/completions; every optional field may also be null."""
 
@@ -172,7 +204,8 @@ class ChatRequest(Bounded):
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[tuple[Tool, ...], Field(max_length=MAX_TOOLS)] | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
 
     @model_validator(mode="after")
     def check_together(self) -> Self:
@@ -182,9 +215,24 @@ class ChatRequest(Bounded):
             raise PydanticCustomError("top_logprobs", "needs logprobs = true")
         if len(self.declared_tools or "") > MAX_SCHEMA_CHARACTERS:
             raise PydanticCustomError("tools", f"are longer than {MAX_SCHEMA_CHARACTERS:,} characters")
+        self.check_tools()
         if self.best_of is not None:
             self.check_best_of(self.best_of)
         return self
+
+    def check_tools(self) -> None:
+        """Functions have different names, and what must be called is among them."""
+        names = [tool.function.name for tool in self.tools or ()]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("tools", "hold two functions of the same name")
+        if self.tool_choice is None or self.tool_choice.type in ("auto", "none"):
+            return
+        if not names:
+            raise PydanticCustomError("tool_choice", "asks for a call, but there are no tools")
+        if self.response_format is not None and self.response_format.as_schema:
+            raise PydanticCustomError("tool_choice", "asks for a call, response_format for something else; drop one")
+        if self.call_only is not None and self.call_only not in names:
+            raise PydanticCustomError("tool_choice", "names a function that is not in tools")
 
     def check_best_of(self, best_of: int) -> None:
         """What choosing among several answers needs."""
@@ -202,8 +250,8 @@ class ChatRequest(Bounded):
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """The messages in our own form."""
-        return tuple(turn.message for turn in self.messages)
+        """The messages in our own form; the results of several calls are one message."""
+        return tuple(joined(self.messages))
 
     @property
     def wants_usage_chunk(self) -> bool:
@@ -218,9 +266,14 @@ class ChatRequest(Bounded):
     @property
     def declared_tools(self) -> str | None:
         """The tools as JSON text, None where none may be called."""
-        if not self.tools or self.tool_choice == "none":
+        if not self.tools or (self.tool_choice and self.tool_choice.type == "none"):
             return None
         return json.dumps([tool.model_dump() for tool in self.tools])
+
+    @property
+    def call_only(self) -> str | None:
+        """The function that must be called."""
+        return self.tool_choice.function.name if self.tool_choice and self.tool_choice.function else None
 
     @property
     def sampling(self) -> Sampling:
@@ -237,6 +290,9 @@ class ChatRequest(Bounded):
             logprobs=self.top_logprobs or 0 if self.logprobs else None,
             json_schema=self.response_format.as_schema if self.response_format else None,
             tools=self.declared_tools,
+            call_required=bool(self.tool_choice and self.tool_choice.type == "required"),
+            call_only=self.call_only,
+            parallel_calls=self.parallel_tool_calls is not False,
         )
 
 
@@ -264,8 +320,19 @@ class RouteRequest(Bounded):
     def conversations(self) -> list[tuple[Message, ...]]:
         """The requests as messages."""
         if self.messages is not None:
-            return [tuple(turn.message for turn in self.messages)]
+            return [tuple(joined(self.messages))]
         return [(Message("user", text),) for text in self.texts or (self.text or "",)]
+
+
+def joined(turns: Sequence[Turn]) -> list[Message]:
+    """Turns as messages; what functions returned one after the other is told at once."""
+    messages: list[Message] = []
+    for before, turn in zip([None, *turns], turns, strict=False):
+        message = turn.message
+        if before is not None and before.role == turn.role == "tool":
+            message = Message(message.role, f"{messages.pop().content}\n{message.content}")
+        messages.append(message)
+    return messages
 
 
 def check_turns(turns: Sequence[Turn]) -> None:

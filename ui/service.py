@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from domains.errors import unknown_name
 from router.assistant import AUTO, Assistant, Piece, Reply
 from router.route import Route
+from router.tool_requests import tool_route, tools_expert
 from ui.bodies import (
     Body,
     chunk_body,
@@ -39,6 +40,7 @@ from ui.openai_errors import REFUSALS, RequestError, answer_error, log_bug, refu
 from ui.openapi import document
 from ui.reading import ClientGone, end, read, while_connected
 from ui.schema import ChatRequest, RouteRequest, notice_for, parse
+from ui.tool_stream import CallEvents
 
 __all__ = ["Service", "create_app", "is_loopback"]
 
@@ -169,7 +171,7 @@ class Service:
 
     async def best(self, asked: ChatRequest, client: str, started: float) -> Response:
         """The answers that the expert's preference head finds best, with their rewards."""
-        route = await self.call(self.assistant.route, asked.conversation, asked.model)
+        route = await self.call(self.routed, asked)
         await self.call(self.assistant.rewards, asked.conversation, route.expert, ())
         reply = replace(await self.start(asked, route.expert, client), route=route)
         pieces = await self.gathered(reply, started)
@@ -181,6 +183,11 @@ class Service:
         head["expertsmith"]["rewards"] = [rewards[i] for i in order]
         body = completion_body(head, [answers[i] for i in order], bool(asked.declared_tools))
         return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(route))
+
+    def routed(self, asked: ChatRequest) -> Route:
+        """Who answers, before anything is begun."""
+        found = tools_expert(self.assistant.experts) if asked.declared_tools and asked.model == AUTO else None
+        return tool_route(found, "tools") if found else self.assistant.route(asked.conversation, asked.model)
 
     async def gathered(self, reply: Reply, started: float) -> list[Piece]:
         """All pieces, at least one."""
@@ -205,6 +212,7 @@ class Service:
         """The events of the answers; whoever hangs up ends them."""
         head = self.head(asked, route)
         seen, to_first = [], time.monotonic() - started
+        calling = [CallEvents() for _ in range(asked.sampling.num_answers)] if asked.declared_tools else []
         try:
             for number in range(asked.sampling.num_answers):
                 opening = Piece("", choice=number)
@@ -212,11 +220,8 @@ class Service:
                 head.pop("expertsmith", None)
             async for piece in followed(first, rest):
                 seen.append(piece)
-                if (piece.text or piece.logprobs) and not asked.declared_tools:
-                    yield event(chunk_body(head, {"content": piece.text}, piece))
-                if piece.finish_reason:
-                    for body in closing_chunks(head, asked, seen, piece):
-                        yield event(body)
+                for body in calling[piece.choice].chunks(head, piece) if calling else chunks(head, piece):
+                    yield event(body)
             if asked.wants_usage_chunk:
                 yield event(chunk_body(head, {}) | {"choices": [], "usage": usage_body(seen)})
             yield "data: [DONE]\n\n"
@@ -260,16 +265,12 @@ def end_unread(beginning: Future[Reply]) -> None:
         end(beginning.result().pieces, None)
 
 
-def closing_chunks(head: Body, asked: ChatRequest, seen: Sequence[Piece], last: Piece) -> list[Body]:
-    """How one streamed answer ends. Where tools may be called, all of it comes here: only a whole call can be read."""
-    if not asked.declared_tools:
-        return [chunk_body(head, {}, last)]
-    (answer,) = collected([piece for piece in seen if piece.choice == last.choice])
-    message = completion_body({}, [answer], True)["choices"][0]
-    calls = [call | {"index": i} for i, call in enumerate(message["message"].get("tool_calls", []))]
-    delta = {"content": message["message"]["content"]} | ({"tool_calls": calls} if calls else {})
-    closing = replace(last, finish_reason=message["finish_reason"])
-    return [chunk_body(head, delta, replace(last, logprobs=answer.logprobs)), chunk_body(head, {}, closing)]
+def chunks(head: Body, piece: Piece) -> Iterator[Body]:
+    """A piece of a streamed answer without tools, and its end."""
+    if piece.text or piece.logprobs:
+        yield chunk_body(head, {"content": piece.text}, piece)
+    if piece.finish_reason:
+        yield chunk_body(head, {}, piece)
 
 
 async def anext_or(pieces: AsyncIterator[Piece], default: Piece) -> Piece:

@@ -1,18 +1,13 @@
-"""Function calls as text, in the form that Hermes and Qwen models are trained on, and back.
-
-`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`; what a function returned is a `<tool_response>`.
-https://github.com/NousResearch/Hermes-Function-Calling
-"""
+"""Function calls in the wire form of the OpenAI protocol; their text form is `domains.tool_calls`."""
 
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
-CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
+from domains.tool_calls import ToolCall, call_blocks, text_of
 
 
 @dataclass(frozen=True)
@@ -23,42 +18,32 @@ class Said:
     tool_calls: tuple[dict[str, Any], ...]
 
 
-def call_text(name: str, arguments: str) -> str:
-    """A call of an earlier answer as the model wrote it; arguments that are no JSON stay as they are."""
+def call_of_wire(name: str, arguments: str) -> ToolCall:
+    """A call of an earlier answer; arguments that are no JSON object become one argument."""
     try:
         parsed: Any = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = arguments
-    return f"<tool_call>\n{json.dumps({'name': name, 'arguments': parsed}, ensure_ascii=False)}\n</tool_call>"
-
-
-def response_text(content: str) -> str:
-    """What a function returned, as the model reads it."""
-    return f"<tool_response>\n{content}\n</tool_response>"
+    return ToolCall(name, parsed if isinstance(parsed, dict) else {"arguments": parsed})
 
 
 def read_calls(text: str) -> Said:
-    """The calls in an answer; a call that is no JSON object with a name stays text."""
-    calls = []
-    for match in CALL.finditer(text):
-        call = call_of(match.group(1))
-        if call is not None:
-            calls.append(call)
-            text = text.replace(match.group(0), "")
-    return Said(text.strip() or None if calls else text, tuple(calls))
+    """The calls in an answer; what is not well formed stays text."""
+    blocks = call_blocks(text)
+    if not blocks:
+        return Said(text, ())
+    ends = [0, *(block.end for block in blocks)]
+    starts = [*(block.start for block in blocks), len(text)]
+    words = "".join(text[end:start] for end, start in zip(ends, starts, strict=True)).strip()
+    return Said(words or None, tuple(wire_call(call) for block in blocks for call in block.calls))
 
 
-def call_of(text: str) -> dict[str, Any] | None:
+def wire_call(call: ToolCall) -> dict[str, Any]:
     """One call in the form of the protocol."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
-        return None
-    arguments = found.get("arguments", {})
-    function = {
-        "name": found["name"],
-        "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
-    }
-    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+    function = {"name": call.name, "arguments": text_of(dict(call.arguments))}
+    return {"id": call_id(), "type": "function", "function": function}
+
+
+def call_id() -> str:
+    """A name for one call."""
+    return f"call_{uuid.uuid4().hex[:24]}"

@@ -69,8 +69,8 @@ def format_of(path: Path) -> str:
 
 def read_file(path: Path, limits: Limits) -> Iterator[Part]:
     """The parts of a file that have text. Raises Unreadable, and nothing else, for whatever is wrong with the file."""
+    name = format_of(path)
     try:
-        name = format_of(path)
         check_size(path, limits)
         num_characters, found = 0, False
         with bounded(limits):
@@ -89,7 +89,8 @@ def read_file(path: Path, limits: Limits) -> Iterator[Part]:
     except TimeoutError:
         raise Unreadable("too_large", f"reading took more than {limits.max_seconds} s.") from None
     except Exception as error:  # a library met a broken file: one row in the report, whatever it raises
-        raise Unreadable("corrupt", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        detail = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise Unreadable("corrupt", f"it cannot be read as {name} ({detail}).") from error
 
 
 def check_size(path: Path, limits: Limits) -> None:

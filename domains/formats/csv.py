@@ -44,7 +44,12 @@ def row_text(columns: Sequence[str], row: Sequence[str]) -> str:
     """One row with the names of its columns; empty cells are left out."""
     names = [*columns, *(f"column {n}" for n in range(len(columns) + 1, len(row) + 1))]
     pairs = [(n.strip(), " ".join(v.split())) for n, v in zip(names, row, strict=False) if v.strip()]
-    return "; ".join(f"{name}: {value}" for name, value in pairs) + "."
+    return ended("; ".join(f"{name}: {value}" for name, value in pairs))
+
+
+def ended(text: str) -> str:
+    """A text with a mark at its end."""
+    return text if text.endswith((".", "?", "!")) else text + "."
 
 
 def delimiter_of(sample: str, path: Path) -> str:

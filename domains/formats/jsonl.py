@@ -9,6 +9,7 @@ from typing import Any
 
 from domains.encodings import encoding_of
 from domains.formats import Limits, Part, Unreadable
+from domains.formats.csv import ended
 
 ROWS_PER_PART = 1_000
 BODY_CHARACTERS = 80
@@ -54,7 +55,7 @@ def row_text(row: Mapping[str, Any]) -> str:
     has_body = len(texts.get(body, "")) >= BODY_CHARACTERS
     fields = [(key, text) for key, text in texts.items() if text.strip() and not (has_body and key == body)]
     named = "; ".join(f"{key}: {' '.join(text.split())}" for key, text in fields)
-    return "\n\n".join(part for part in (named and named + ".", texts[body].strip() if has_body else "") if part)
+    return "\n\n".join(part for part in (named and ended(named), texts[body].strip() if has_body else "") if part)
 
 
 def plain(value: Any) -> str:

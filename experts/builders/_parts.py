@@ -57,8 +57,9 @@ class Writers:
 
 
 def passages(documents: Sequence[Document]) -> list[Item]:
-    """Sections that are long enough to ask something about."""
-    return [Item(d.id, d.text) for d in documents if len(d.text.split()) >= MIN_PASSAGE_WORDS]
+    """Sections that are long enough to ask something about. A row lies in the split of its section: what a model is
+    tested on was in none of the documents that it was trained on."""
+    return [Item(d.id, d.text, {"split_of": d.id}) for d in documents if len(d.text.split()) >= MIN_PASSAGE_WORDS]
 
 
 def asked(ask: Ask, instruction: str, passage: str = "", **parts: str) -> str:

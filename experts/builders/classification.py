@@ -21,11 +21,12 @@ SYSTEM = "Classify the message. Answer with one label only: {labels}."
 
 
 def items(material: Material) -> list[Item]:
-    """One per section of the training split."""
+    """One per section."""
     labels = list(material.domain.labels)
     if len(labels) < 2:
         raise UserError(f'{material.domain.name} has no labels. Add labels = ["...", "..."] to its domain.toml.')
-    return [replace(item, data={"labels": labels}) for item in passages(material.domain.sections("train"))]
+    sections = passages(material.domain.documents)
+    return [replace(item, data={**item.data, "labels": labels}) for item in sections]
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:

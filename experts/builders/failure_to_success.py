@@ -1,7 +1,7 @@
 """A learner's failed attempts (rejected) and the attempt with which it succeeded (chosen), as a verifier sees them.
 
 Source: arXiv 2511.23436. The verifier has the passage, the learner has its criticism. A first attempt that is good
-gives no row, nor does a learner that never succeeds.
+gives no row, nor does a learner that never succeeds. For rows of function calls a check of the calls is the verifier.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from domains.example import Message
+from experts.builders._calls import CHOSEN, answered, call_items, criticism, is_right, prompt_of
 from experts.builders._parts import Item, Material, Skipped, Writers, asked, labelled, passages, preference_row
 from experts.builders.question_answer import INSTRUCTION
 
@@ -25,12 +26,14 @@ AGAIN = "Answer the question again, better: the criticism says what to change. W
 
 
 def items(material: Material) -> list[Item]:
-    """One per section of the training split."""
-    return passages(material.domain.sections("train"))
+    """One per section, and per row of calls."""
+    return [*passages(material.domain.documents), *call_items(material.domain)]
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:
     """The attempts until the verifier is content."""
+    if CHOSEN in item.data:
+        return corrected_call(item, writers)
     question = labelled(asked(writers.strong, INSTRUCTION, item.passage), "question", "answer")["question"]
     attempts: list[str] = [asked(writers.weak, question)]
     while (criticism := verdict(item, question, attempts[-1], writers)) is not None:
@@ -42,6 +45,21 @@ def build(item: Item, writers: Writers) -> dict[str, Any]:
     if not rejected:
         raise Skipped("the first attempt passed.")
     return preference_row([Message("user", question)], chosen, rejected)
+
+
+def corrected_call(item: Item, writers: Writers) -> dict[str, Any]:
+    """The right calls, and the attempts before the one that made them."""
+    prompt, failed = prompt_of(item), []
+    while not is_right(item, attempt := answered(writers.weak, prompt)):
+        failed.append(attempt)
+        if len(failed) == ATTEMPTS:
+            raise Skipped(f"no attempt of {ATTEMPTS} passed.")
+        again = f"That was wrong. {criticism(item, attempt)} Answer the request again."
+        prompt = [*prompt, Message("assistant", attempt), Message("user", again)]
+    if not failed:
+        raise Skipped("the first attempt passed.")
+    rejected = {f"failed_attempt#{place}": text for place, text in enumerate(dict.fromkeys(failed))}
+    return preference_row(prompt_of(item), item.data[CHOSEN], rejected)
 
 
 def verdict(item: Item, question: str, attempt: str, writers: Writers) -> str | None:

@@ -39,8 +39,8 @@ Write the answer only.
 
 
 def items(material: Material) -> list[Item]:
-    """One per section of the training split."""
-    return passages(material.domain.sections("train"))
+    """One per section."""
+    return passages(material.domain.documents)
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:

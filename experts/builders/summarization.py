@@ -14,8 +14,8 @@ LONGEST = 0.6
 
 
 def items(material: Material) -> list[Item]:
-    """One per section of the training split."""
-    return passages(material.domain.sections("train"))
+    """One per section."""
+    return passages(material.domain.documents)
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:

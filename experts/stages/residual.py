@@ -73,11 +73,16 @@ def merge_weights(
 
 
 def as_weights(checkpoint: Checkpoint, folder: Path) -> Path:
-    """A folder of plain fp32 weights for a checkpoint; a checkpoint without an adapter is one already."""
+    """A folder of plain fp32 weights for a checkpoint; a checkpoint without an adapter is one already. It is there as a
+    whole or not at all, so that an interrupted merge goes on with it."""
     if checkpoint.adapter is None:
         return checkpoint.base
-    load(checkpoint, torch.float32, "sdpa").save_pretrained(folder)
-    load_tokenizer(checkpoint.base).save_pretrained(folder)
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}-partial")
+        discard(partial)
+        load(checkpoint, torch.float32, "sdpa").save_pretrained(partial)
+        load_tokenizer(checkpoint.base).save_pretrained(partial)
+        partial.rename(folder)
     return folder
 
 

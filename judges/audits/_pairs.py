@@ -99,9 +99,9 @@ def per_kind(pairs: Pairs, check: Callable[[str, Sequence[Pair]], Finding], name
     ]
 
 
-def too_few(name: str, kind: str, n: int) -> Finding:
+def too_few(name: str, kind: str, n: int, least: int = MIN_PAIRS) -> Finding:
     """The finding when there is too little to judge."""
-    return Finding(name, kind, None, n, "ok", f"Too few to say: {n}, of at least {MIN_PAIRS}.")
+    return Finding(name, kind, None, n, "ok", f"Too few to say: {n}, of at least {least}.")
 
 
 def worst(levels: Sequence[Level]) -> Level:

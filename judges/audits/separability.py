@@ -33,8 +33,9 @@ def check(pairs: Pairs) -> list[Finding]:
 
 def separability(kind: str, group: Sequence[Pair]) -> Finding:
     """The finding of one kind."""
-    if len({pair.row_id for pair in group}) < MIN_ROWS:
-        return too_few("separability", kind, len(group))
+    num_rows = len({pair.row_id for pair in group})
+    if num_rows < MIN_ROWS:
+        return too_few("separability", kind, num_rows, MIN_ROWS)
     accuracy = pair_accuracy(group)
     trivial = "; trivially separable" if accuracy >= TRIVIAL and kind != ALL else ""
     text = f"A bag of words picks the chosen answer in {accuracy:.0%} of pairs (five folds){trivial}."

@@ -9,23 +9,26 @@ Run: `expertsmith score answers.jsonl --judges grounding --domain mortgage --out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from domains.domain import Domain
 from domains.example import Document
-from judges.claims import claims
+from judges.claims import NUMBER, asked, claims, is_fragment
 from judges.negation import opposite
 from judges.passages import Index, Match, index_of
 from judges.quantities import conflicts, quantities
 from judges.verdict import Answered, Verdict
 
 Outcome = Literal["supported", "unsupported", "contradicted"]
-COSINE_SHARE = 0.5
 SUPPORT = 0.52
 AS_NEAR = 0.05
+RANK_SHARE = 0.5
+OWN_COVERED = 0.5
 ALIGNED = 0.65  # below, two sentences are too different for their negations to be compared
+YES = re.compile(r"yes\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def ground(
 ) -> list[Grounded]:
     """Every claim of an answer with the passage that supports or contradicts it, or comes nearest."""
     index = documents if isinstance(documents, Index) else index_of(documents)
-    found = claims(answer)
-    matches = index.nearest(found) if found else []
+    found = claims(answer, question)
+    matches = index.nearest(found, asked(question)) if found else []
     return [grounded(claim, near, index, question, support) for claim, near in zip(found, matches, strict=True)]
 
 
@@ -90,28 +93,42 @@ def grounded(claim: str, matches: Sequence[Match], index: Index, question: str, 
     """One claim against its strongest match; where that flags it, one as near in meaning may still support it."""
     if not matches:
         return Grounded(claim, "unsupported", 0.0, "", "")
-    best, *others = sorted(matches, key=strength, reverse=True)
+    fragment = is_fragment(claim, question)
+    best, *others = sorted(matches, key=lambda match: rank(match, fragment), reverse=True)
     found = against(claim, best, index, question, threshold)
+    lowest, least = best.alone.cosine - AS_NEAR, rank(best, fragment) - AS_NEAR
     for match in others:
-        if found.flags and match.cosine >= best.cosine - AS_NEAR:
+        if found.flags and match.alone.cosine >= lowest and rank(match, fragment) >= least:
             again = against(claim, match, index, question, threshold)
             found = again if again.verdict == "supported" else found
     return found
 
 
-def strength(match: Match) -> float:
-    """How well a passage matches a claim, 0 to 1."""
-    return COSINE_SHARE * max(0.0, match.cosine) + (1 - COSINE_SHARE) * match.covered
+def rank(match: Match, fragment: bool) -> float:
+    """What decides which passage a claim is held against: how like it is to the claim, and to what was asked; of a
+    claim that says little alone, mostly the latter."""
+    most, least = (match.asked, match.alone) if fragment else (match.alone, match.asked)
+    return most.strength + RANK_SHARE * least.strength
+
+
+def support_of(claim: str, match: Match, fragment: bool) -> float:
+    """How well a passage matches a claim, 0 to 1. A claim that says little alone is read with what was asked, but what
+    it says in words has to be there: on the topic is not enough."""
+    if fragment and (NUMBER.search(claim) or match.alone.covered >= OWN_COVERED):
+        return match.asked.strength
+    return match.alone.strength
 
 
 def against(claim: str, match: Match, index: Index, question: str, threshold: float) -> Grounded:
     """A claim against one passage."""
-    sentence, support = match.sentence, strength(match)
+    fragment = is_fragment(claim, question)
+    sentence, support = match.sentence, support_of(claim, match, fragment)
+    stated = f"{asked(question)} {claim}" if fragment and YES.match(claim) else claim
     numbers = conflicts(claim, sentence.text, sentence.passage, quantities(question))
     flags = [Flag("number", each.claim, each.passage) for each in numbers]
     different = any(each.passage for each in numbers)
     if support >= max(threshold, ALIGNED):
-        words = opposite(claim, sentence.text, index.rarity)
+        words = opposite(stated, sentence.text, index.rarity)
         flags += [Flag("negation", ", ".join(words), sentence.text)] if words else []
         different = different or bool(words)
     outcome: Outcome = "supported" if support >= threshold and not flags else "unsupported"

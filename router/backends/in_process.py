@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 
 from domains.example import Message
 from router.assistant import Answer, Sampling
+from router.call_grammar import ToolUse, declared
 from router.engine import Engine
-from router.grammar import Grammars
+from router.grammar import Grammars, SchemaGrammar
 from router.scheduler import Limits, Row, Scheduler
 from router.slots import SlotBatch
 from router.writing import Writer
@@ -46,8 +47,7 @@ class InProcess:
 
     def writer(self, sampling: Sampling, choice: int, prompt_tokens: int) -> Writer:
         """Who writes one of the answers."""
-        grammar = self.grammars.of(sampling.json_schema) if sampling.json_schema else None
-        made = Writer(self.engine.tokenizer, sampling, choice, grammar)
+        made = Writer(self.engine.tokenizer, sampling, choice, grammar_for(self.grammars, sampling))
         made.prompt_tokens = prompt_tokens
         return made
 
@@ -67,3 +67,11 @@ class InProcess:
     def close(self, seconds: float) -> int:
         """Finish, then tell."""
         return self.scheduler.close(seconds)
+
+
+def grammar_for(grammars: Grammars, sampling: Sampling) -> SchemaGrammar | None:
+    """What an answer must look like, None for free text."""
+    if sampling.tools:
+        use = ToolUse(declared(sampling.tools), sampling.call_required, sampling.call_only, sampling.parallel_calls)
+        return grammars.of_calls(use, sampling.json_schema)
+    return grammars.of(sampling.json_schema) if sampling.json_schema else None

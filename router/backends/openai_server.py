@@ -165,9 +165,18 @@ def request_options(messages: Sequence[Message], sampling: Sampling) -> dict[str
         "logprobs": None if sampling.logprobs is None else True,
         "top_logprobs": sampling.logprobs or None,
         "tools": json.loads(sampling.tools) if sampling.tools else None,
+        "tool_choice": choice_option(sampling) if sampling.tools else None,
+        "parallel_tool_calls": False if sampling.tools and not sampling.parallel_calls else None,
         "response_format": schema_option(sampling.json_schema) if sampling.json_schema else None,
     }
     return options | {name: value for name, value in optional.items() if value is not None}
+
+
+def choice_option(sampling: Sampling) -> str | dict[str, Any] | None:
+    """The `tool_choice` of the protocol; None leaves it to the server."""
+    if sampling.call_only:
+        return {"type": "function", "function": {"name": sampling.call_only}}
+    return "required" if sampling.call_required else None
 
 
 def schema_option(json_schema: str) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def test_a_bad_row_is_a_problem_with_a_fix_and_the_others_are_kept(tmp_path, fil
     assert reading.lines == (1, 3)
 
 
-@pytest.mark.parametrize("line", ["{", "[1, 2]", '"text"', "null", "5", "{'id': 1}", '{"id": "a"} {"id": "b"}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[1, 2]", '"text"', "null", "5", "{'id': 1}", '{"id": "a"} {"id": "b"}', "[" * 9_000, "9" * 9_000]
+)
 def test_a_line_that_is_no_object(tmp_path, line):
     path = tmp_path / "questions.jsonl"
     path.write_text(f"\n{line}\n{json.dumps(GOOD_EXAMPLE)}\n")

@@ -1,13 +1,19 @@
 """The shipped data: enough of it, of the promised kinds, not templated, and nothing leaks between splits."""
 
+import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from domains.contamination import Passage, contamination
 from domains.domain import PARSERS, Domain
+from domains.local_tools.run import LOCAL_TOOLS, run_local
 from domains.near_duplicates import near_duplicates
+from domains.tool_calls import parse, properties
 from domains.validate import text_of
+from judges.call_match import makes_calls
 from judges.scorers import instructions
 from judges.verdict import Answered
 
@@ -104,7 +110,7 @@ def test_instructions_are_not_passed_by_any_answer(name):
     assert sum(v.value == 1.0 for v in verdicts) / len(rows) < 0.15
 
 
-@pytest.mark.parametrize("name", [*DOMAINS, "house"])
+@pytest.mark.parametrize("name", [*DOMAINS, "house", "tools"])
 @pytest.mark.parametrize("file_name", FILES)
 def test_texts_are_not_templated_and_do_not_leak(name, file_name):
     """Rows that are near-duplicates of another one: under 5%; of a row in another split: none."""
@@ -144,3 +150,88 @@ def test_no_request_is_asked_in_two_files():
         (p.first, p.second) for p in near_duplicates(texts) if p.first.rpartition("/")[0] != p.second.rpartition("/")[0]
     ]
     assert across == []
+
+
+@pytest.fixture(scope="module")
+def tools():
+    return Domain.load("tools")
+
+
+def test_tools_have_functions_calls_and_every_kind(tools):
+    """60 functions, each called in some row; 300 calls in 330 rows; every kind in every split."""
+    rows = tools.records("calls.jsonl")
+    calls = [call for row in rows for call in parse(row.completion) or ()]
+    assert len(tools.functions) >= 60
+    assert len(rows) >= 330
+    assert len(calls) >= 300
+    assert {call.name for call in calls} == {function.name for function in tools.functions}
+    kinds = {"single", "multiple", "parallel", "parallel_multiple", "multi_turn", "irrelevance", "clarification"}
+    for split in ("train", "dev", "test"):
+        assert {row.kind for row in tools.examples("calls", split)} == kinds
+
+
+def test_tools_rows_do_what_their_kind_says(tools):
+    for row in tools.records("calls.jsonl"):
+        calls, offered = parse(row.completion), len(row.functions)
+        if row.kind in {"irrelevance", "clarification"}:
+            assert calls is None, row.id
+        elif row.kind in {"single", "multiple"}:
+            assert len(calls) == 1, row.id
+            assert (offered == 1) == (row.kind == "single"), row.id
+        elif row.kind != "multi_turn":
+            assert len(calls) >= 2, row.id
+            assert (len({call.name for call in calls}) == 1) == (row.kind == "parallel"), row.id
+
+
+def test_local_calls_of_tools_run(tools):
+    """Arguments fit the schemas (the reader checks this); here every local one also has a result."""
+    calls = [call for row in tools.records("calls.jsonl") for call in parse(row.completion) or ()]
+    local = [call for call in calls if call.name in LOCAL_TOOLS]
+    assert len(local) >= 200
+    assert all(run_local(call) for call in local)
+
+
+def test_arguments_of_tools_are_in_the_order_of_the_schema(tools):
+    """So that a grammar, which has an order, does not work against the training."""
+    for row in tools.records("calls.jsonl"):
+        order = {f.name: list(properties(f.parameters)) for f in row.functions}
+        for call in parse(row.completion) or ():
+            names = list(call.arguments)
+            assert names == sorted(names, key=order[call.name].index), row.id
+
+
+def test_requests_of_tools_are_no_template(tools):
+    """Fewer than 5% near-duplicates; no three words begin more than 3% of the requests."""
+    rows = tools.records("calls.jsonl")
+    texts = {row.id: text_of(row) for row in rows}
+    assert len(near_duplicates(texts)) < 0.05 * len(rows)
+    openings = Counter(" ".join(text.lower().split()[:3]) for text in texts.values())
+    assert max(openings.values()) <= 0.03 * len(rows)
+
+
+def test_pairs_of_tools_are_wrong_calls_of_known_kinds(tools):
+    """A rejected answer is never right; some were written by a model, the others planted."""
+    rows = tools.records("preferences.jsonl")
+    kinds = Counter(kind for row in rows for kind in row.rejected_kinds)
+    assert len(rows) >= 60
+    assert {"weak_model", "wrong_function", "dropped_argument", "wrong_value", "unnecessary_call"} <= kinds.keys()
+    functions = {row.id: row.functions for row in tools.records("calls.jsonl")}
+    for row in rows:
+        source = functions[row.id.partition("-pref")[0]]
+        assert not any(makes_calls(text, row.chosen, source) for text in row.rejected), row.id
+
+
+def test_no_row_of_tools_comes_from_the_leaderboard(tools):
+    """Against the questions of the installed `bfcl-eval`: no same text, no run of 13 words, no near-duplicate."""
+    package = pytest.importorskip("bfcl_eval")
+    files = sorted((Path(package.__file__).parent / "data").glob("BFCL_v*.json"))
+    assert files
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in lines if line.startswith('{"id"')]  # one file is a list of names, not rows
+    asked = [
+        turn["content"] for row in rows for turns in row.get("question", []) for turn in turns if "content" in turn
+    ]
+    assert len(asked) > 1000
+    theirs = [Passage("bfcl", str(place), text) for place, text in enumerate(asked)]
+    ours = [Passage("tools", row.id, text_of(row)) for row in tools.records("calls.jsonl")]
+    assert contamination(theirs, ours).matches == ()

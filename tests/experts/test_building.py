@@ -7,6 +7,7 @@ import pytest
 from domains.domain import PARSERS, Domain
 from domains.errors import UserError
 from domains.readers import read_jsonl
+from domains.splits import split_of
 from experts.builders._parts import Failed, Material, Writers
 from experts.building import Job, add_rows, builder_names, load_builder, make_rows
 from experts.writers import endpoint_of, open_writers
@@ -19,11 +20,12 @@ QA = "QUESTION: What does part {n} say?\nANSWER: It says word."
 
 @pytest.fixture
 def domain(tmp_path):
-    """A domain with six sections that are long enough."""
+    """A domain with six held-out sections that are long enough."""
     folder = write_domain(tmp_path / "toy")
     (folder / "questions.jsonl").unlink()
-    parts = "\n".join(f"## Part {'abcdef'[n]}\n\n{'word ' * 40}\n" for n in range(6))
-    (folder / "documents" / "more.md").write_text(f"# More\n\n{parts}")
+    held_out = [f"more{n}" for n in range(99) if split_of(f"more{n}#1") != "train"]
+    for part, name in zip("abcdef", held_out, strict=False):
+        (folder / "documents" / f"{name}.md").write_text(f"# More\n\n## Part {part}\n\n{'word ' * 40}\n")
     return Domain.load(folder)
 
 

@@ -56,6 +56,21 @@ def test_gguf_is_the_merged_expert(expert, merged, tmp_path, number_format, tole
         assert done.same_tokens > 0.9
 
 
+def test_four_bits_keep_every_weight_within_a_step(expert, merged, tmp_path):
+    """32 weights share the step max / 8, which has half precision (1/1024); the embeddings have eight bits."""
+    done = export(expert, "gguf", "q4_0", tmp_path / "out")
+    found = {tensor.name: tensor for tensor in gguf.GGUFReader(done.path).tensors}
+    kinds = {name: tensor.tensor_type.name for name, tensor in found.items()}
+    assert (kinds["token_embd.weight"], kinds["blk.0.ffn_down.weight"]) == ("Q8_0", "Q4_0")
+    written = found["blk.0.ffn_down.weight"]
+    values = torch.from_numpy(gguf.quants.dequantize(written.data, written.tensor_type)).reshape(-1, 32)
+    right = merged.state_dict()["model.layers.0.mlp.down_proj.weight"].float().reshape(-1, 32)
+    steps = right.abs().amax(1, keepdim=True) / 8
+    errors = (values - right).abs()
+    assert (errors <= steps * 1.01).all()
+    assert errors.max() > 0
+
+
 def fields(path):
     reader = gguf.GGUFReader(path)
     return reader, {name: field.contents() for name, field in reader.fields.items()}

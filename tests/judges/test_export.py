@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from domains.domain import Domain
+from domains.errors import UserError
 from domains.example import Message, Preference
 from domains.readers import parse_object
 from judges.export import as_text, export_domain, preference_row
@@ -47,6 +48,13 @@ def test_each_task_is_yaml_beside_its_data(exported):
         data = settings["dataset_kwargs"]["data_files"][settings["test_split"]]
         assert rows(out / f"{name}.jsonl") == rows(type(out)(data))
         assert len({row["id"] for row in rows(out / f"{name}.jsonl")}) == len(rows(out / f"{name}.jsonl"))
+
+
+def test_a_file_in_the_way_is_the_user_s_to_fix(exported, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="--out"):
+        export_domain(exported[0], tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_group_names_its_tasks_and_the_readme_the_command(exported):

@@ -89,6 +89,7 @@ def test_files_that_cannot_be_used_are_user_errors(tmp_path: Path):
         (path, path, "is the input"),
         (path, tmp_path, "is a folder"),
         (path, path / "x.jsonl", "cannot be written"),
+        (path, Path("/dev/null"), "no ordinary file"),
         (write(tmp_path / "empty.jsonl"), tmp_path / "o.jsonl", "has no rows"),
         (tmp_path / "absent.jsonl", tmp_path / "o.jsonl", "does not exist"),
     ]:

@@ -22,8 +22,8 @@ OFFLINE = ("exact", "readability", "bertscore")
 
 @pytest.fixture
 def build(built: Build, tmp_path: Path) -> Build:
-    """The finished build in a home of its own, with few rows to measure."""
-    shutil.copytree(built.home, tmp_path / "home")
+    """The finished build in a home of its own, with few rows to measure; nothing is measured yet."""
+    shutil.copytree(built.home, tmp_path / "home", ignore=shutil.ignore_patterns("evaluation"))
     few = {"limit": 3, "label_limit": 4, "document_limit": 2, "preference_limit": 2, "instruction_limit": 2}
     settings = built.recipe.evaluation.model_copy(update={**few, "max_new_tokens": 8, "batch_size": 4})
     recipe = built.recipe.model_copy(update={"evaluation": settings})

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 
 import pytest
 
 from domains.errors import UserError
 from domains.example import Message
-from router.assistant import AUTO, Busy, Closing, Sampling
+from router.assistant import AUTO, Answer, Busy, Closing, Sampling
 from router.backends.in_process import InProcess
 from router.fit import load_router
 from router.local import LocalAssistant
+from router.route import Router
 from router.scheduler import Limits
+from tests.fakes_router import Keywords
 
 ASK = (Message("user", "Where does the kettle go?"),)
 ENDLESS = Sampling(max_tokens=1000, stop=("never there",))
@@ -48,10 +51,10 @@ def test_named_and_routed(assistant):
 def test_an_answer_that_is_dropped_ends(assistant):
     reply = assistant.reply(ASK, AUTO, ENDLESS)
     next(reply.pieces)
-    assert assistant.gauges()["running"] == 1
     del reply
     gc.collect()
-    wait_for(lambda: assistant.gauges()["running"] == 0)
+    wait_for(lambda: assistant.gauges()["cancelled"] == 1)
+    assert assistant.gauges()["running"] == 0
 
 
 def test_a_full_queue_refuses_before_the_router_works(assistant):
@@ -75,3 +78,24 @@ def test_a_schema_that_cannot_be_followed_is_refused_at_once(assistant):
         assistant.reply(ASK, AUTO, Sampling(json_schema='{"type": "nothing"}'))
     reply = assistant.reply(ASK, AUTO, Sampling(json_schema='{"enum": ["yes"]}', max_tokens=20))
     assert "".join(piece.text for piece in reply.pieces) == '"yes"'
+
+
+def test_what_is_tool_shaped_goes_to_the_tools_expert_and_nothing_else_does():
+    class Backend:
+        experts = ("toy/structured", "tools/calls", "general")
+
+        def check_room(self, client, num_answers):
+            """There is always room."""
+
+        def start(self, messages, expert, sampling, client):
+            return Answer(0)
+
+    tools = json.dumps([{"type": "function", "function": {"name": "rate"}}])
+    local = LocalAssistant(Backend(), Router(Keywords({"kettle": "tools/calls"}, Backend.experts), "words", 0.5))
+    asked = (Message("user", "Calculate 5% of 80."),)
+    assert (local.route(asked).expert, local.route(asked).strategy) == ("tools/calls", "calculation")
+    assert local.route(asked, "general").expert == "general"
+    assert local.reply(ASK, AUTO, Sampling(tools=tools)).route.expert == "tools/calls"
+    assert local.reply(ASK, "general", Sampling(tools=tools)).route.expert == "general"
+    assert local.route(ASK).expert == "tools/calls"
+    assert local.reply(ASK).route.expert != "tools/calls"

@@ -52,6 +52,21 @@ def test_settings_arrive(server, scripted):
     assert [p.logprobs[0].top for p in pieces if p.logprobs][0] == (("A", -0.1),)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "choice"),
+    [
+        ({}, None),
+        ({"call_required": True}, "required"),
+        ({"call_only": "rate"}, {"type": "function", "function": {"name": "rate"}}),
+    ],
+)
+def test_which_calls_are_wanted_is_passed_on(wanted, choice):
+    tools = json.dumps([{"type": "function", "function": {"name": "rate"}}])
+    options = request_options(CARE, Sampling(tools=tools, parallel_calls=False, **wanted))
+    assert (options.get("tool_choice"), options["parallel_tool_calls"]) == (choice, False)
+    assert not {"tool_choice", "parallel_tool_calls"} & set(request_options(CARE, Sampling(**wanted)))
+
+
 def test_function_calls_become_text_again():
     call = '<tool_call>{"name": "rate", "arguments": {"years": 30}}</tool_call>'
     tools = json.dumps([{"type": "function", "function": {"name": "rate"}}])

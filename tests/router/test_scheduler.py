@@ -63,7 +63,7 @@ class Bench:
 
     def ask(self, length, client="", **sampling) -> Answer:
         answer = Answer(1)
-        writer = Writer(self.tokenizer, Sampling(max_tokens=1000, **sampling))
+        writer = Writer(self.tokenizer, Sampling(max_tokens=10**7, **sampling))
         self.scheduler.submit([Row([length], "general", writer, answer)], client)
         return answer
 

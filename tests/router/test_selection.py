@@ -17,7 +17,7 @@ from router import Router
 from router.calibration import Abstention
 from router.comparison import Remembered, comparison, comparison_stage
 from router.engine import Engine
-from router.fit import FILE, HomeSources, fit_router, is_fitted, load_router, reading_expert
+from router.fit import FILE, HomeSources, fit_router, is_fitted, load_router, reading_expert, requests
 from router.material import Given, Material
 from router.reader import ExpertReader
 from router.selection import check_digests, fit_all, router_of, strategy_of
@@ -214,6 +214,17 @@ def test_a_home_loads_what_won(home):
     assert router.name == stored["default"]
     assert router("Classify the kettle").scores.keys() == set(LABELS)
     assert Router.load(home, "nearest").strategy.strategy.labels == LABELS
+
+
+def test_requests_for_experts_that_are_not_there_are_left_out(home, tmp_path):
+    """A domain without rows for a track has no such expert, while its routing.jsonl may name it."""
+    folder = shutil.copytree(home, tmp_path / "home")
+    shutil.rmtree(folder / "toy" / "structured")
+    engine = Engine(folder)
+    assert {row.label for row in requests(engine, "train")} == {"toy/conversation", "general"}
+    assert not is_fitted(folder, engine)
+    fit_router(folder, engine)
+    assert Router.load(folder)("Classify the kettle").scores.keys() == {"toy/conversation", "general"}
 
 
 def test_a_fit_is_for_these_requests_and_settings(home, domain):

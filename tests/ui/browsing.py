@@ -17,6 +17,7 @@ from tests.fakes_assistant import ScriptedAssistant
 from tests.fakes_passages import passages
 from ui.chat import launch
 from ui.chat_sources import Sources
+from ui.chat_tools import ChatTools
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -67,17 +68,19 @@ def open_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def run_page(browser: Browser, folder: Path) -> Iterator[Running]:
-    """The page on a free port, with its votes in a folder."""
+def run_page(
+    browser: Browser, folder: Path, extra: tuple[str, ...] = (), tools: ChatTools | None = None
+) -> Iterator[Running]:
+    """The page on a free port, with its votes in a folder; `extra` experts and local functions where they are given."""
     failures = {BROKEN: RuntimeError("secret detail")}
     refusals = {REFUSED: UserError("The question is too long. Ask a shorter one.")}
-    assistant = ScriptedAssistant(delay_seconds=0.02, failures=failures, refusals=refusals)
+    assistant = ScriptedAssistant(delay_seconds=0.02, failures=failures, refusals=refusals, extra=extra)
     votes = Votes(folder / "home" / "votes")
     rules = Domain.load("caregiving").safety_rules()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    sources = Sources(NOTICES, rules, passages, votes)
+    sources = Sources(NOTICES, rules, passages, votes, tools)
     page = launch(assistant, port=port, examples=EXAMPLES, sources=sources, block=False)
     yield Running(assistant, f"http://127.0.0.1:{port}/", browser, votes)
     for context in browser.contexts:

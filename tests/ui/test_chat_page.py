@@ -11,6 +11,7 @@ import pytest
 
 from domains.errors import UserError
 from domains.example import Message, SafetyRule
+from domains.tool_calls import Function, ToolCall, call_text, response_text
 from domains.votes import Candidate, Votes
 from router.assistant import AUTO
 from tests.fakes_assistant import EXPERTS, OTHER_WORDS, ScriptedAssistant
@@ -20,6 +21,7 @@ from ui.chat_panels import bubbles
 from ui.chat_parts import Parts
 from ui.chat_sources import Sources
 from ui.chat_state import Conversation, from_browser, to_browser
+from ui.chat_tools import MAX_ROUNDS, ChatTools
 from ui.streams import Line
 
 SPOKEN = " ".join(["caregiving/conversation says:", *OTHER_WORDS])
@@ -357,3 +359,62 @@ def test_a_full_line_refuses_with_words_and_keeps_the_question() -> None:
     assert shown["box"] == "What is escrow?"
     first.close()
     assert "Answered by" in last_values(page.answer("What is escrow?", AUTO, ALONE, Conversation()))["status"]
+
+
+TOOLS_EXPERT = "tools/calls"
+ADD = Function("add_up", "Adds.", {"type": "object", "properties": {"a": {"type": "number"}}})
+CALL_TEXT = call_text([ToolCall("add_up", {"a": 2})])
+ADD_UP = ChatTools((ADD,), lambda call: {"sum": call.arguments["a"] * 2})
+SUM = "Calculate 2 + 2, please."
+
+
+def tool_page(*scripts: str, **settings: object) -> Page:
+    """A page with one local function and a tools expert that says these answers."""
+    assistant = ScriptedAssistant(extra=(TOOLS_EXPERT,), scripts=[text.split(" ") for text in scripts], **settings)
+    return page_of(assistant, tools=ADD_UP)
+
+
+def test_a_call_is_run_and_its_result_told_to_the_model() -> None:
+    page = tool_page(CALL_TEXT, "It is 4.")
+    shown = last_values(page.answer(SUM, AUTO, ALONE, Conversation()))
+    said = shown["conversation"]
+    assert [turn.content for turn in said.turns] == [SUM, CALL_TEXT, response_text('{"sum": 4}'), "It is 4."]
+    assert said.expert == TOOLS_EXPERT
+    assert [b.get("metadata", {}).get("title") for b in shown["chat"]] == [None, "Called add_up", "Result", None]
+    first, second = page.assistant.asked
+    assert [each[1] for each in (first, second)] == [TOOLS_EXPERT, TOOLS_EXPERT]
+    assert [tool["function"]["name"] for tool in json.loads(second[2].tools)] == ["add_up"]
+    assert second[0][-1].content == response_text('{"sum": 4}')
+    assert "asks for a calculation" in shown["panel"]
+    assert visible(shown, "ask")
+
+
+def test_a_model_that_only_calls_is_ended() -> None:
+    """The first answer and one after each of three rounds."""
+    page = tool_page(*[CALL_TEXT] * 9)
+    shown = last_values(page.answer(SUM, AUTO, ALONE, Conversation()))
+    assert len(page.assistant.asked) == 1 + MAX_ROUNDS
+    assert [turn.role for turn in shown["conversation"].turns] == ["user", "assistant"] * (1 + MAX_ROUNDS)
+
+
+@pytest.mark.parametrize("choice", ["general", AUTO])
+def test_no_other_expert_runs_anything(choice: str) -> None:
+    page = tool_page(CALL_TEXT)
+    shown = last_values(page.answer("My mother?", choice, ALONE, Conversation()))
+    assert len(page.assistant.asked) == 1
+    assert page.assistant.asked[0][2].tools is None
+    assert len(shown["conversation"].turns) == 2
+
+
+def test_two_answers_beside_each_other_run_nothing() -> None:
+    page = tool_page(CALL_TEXT, "Words.")
+    shown = last_values(page.answer(SUM, TOOLS_EXPERT, "general", Conversation()))
+    assert len(page.assistant.asked) == 2
+    assert len(shown["conversation"].rivals) == 2
+
+
+def test_stopped_after_a_call_the_conversation_goes_on_from_it() -> None:
+    """Between the call and the next answer the kept conversation ends with the call, not with its result."""
+    updates = list(tool_page(CALL_TEXT, "It is 4.").answer(SUM, AUTO, ALONE, Conversation()))
+    kept = [update["conversation"] for update in updates if "conversation" in update]
+    assert all(each.turns[-1].role == "assistant" for each in kept if each.turns and not each.open_question)

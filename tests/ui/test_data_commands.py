@@ -32,6 +32,14 @@ def test_convert_writes_good_rows_and_reports_bad_ones(capsys, tmp_path):
     assert (tmp_path / "again.jsonl").read_text() == out.read_text()
 
 
+def test_convert_of_nothing_good_writes_no_file(capsys, tmp_path):
+    path = write_jsonl(tmp_path / "pairs.jsonl", [{"prompt": "Q", "chosen": "A", "rejected": ""}])
+    code, text, _ = run(capsys, "convert", path, "--out", tmp_path / "out.jsonl")
+    assert code == 1
+    assert "0 written" in text
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_convert_with_one_row_per_rejected_answer(capsys, tmp_path):
     row = {"prompt": "Q", "chosen": "A", "rejected": ["B", "C"]}
     path = write_jsonl(tmp_path / "pairs.jsonl", [row])
@@ -99,6 +107,9 @@ def test_data_by_an_endpoint(capsys, tmp_path):
     [
         (("data", "mortgage", "--kind", "perturbation"), "--out DIR"),
         (("data", "mortgage", "--kind", "pertubation"), "Did you mean 'perturbation'"),
+        (("data", "mortgage", "--kind", ","), "--kind names nothing"),
+        (("data", "mortgage", "--kind", "edits", "--limit", "0"), "--limit is 0"),
+        (("convert", "x.jsonl", "--out", "."), "is a folder"),
         (("convert", "nowhere.parquet", "--out", "x.jsonl"), "does not exist"),
         (("convert", "hub:a/b@main", "--out", "x.jsonl"), "40 hexadecimal"),
         (("audit", "nowhere.jsonl"), "does not exist"),

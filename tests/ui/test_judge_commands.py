@@ -44,14 +44,22 @@ def test_calibrate_says_it_in_words(capsys):
         (("safety",), "--domain mortgage"),
         (("empathy", "--pairwise"), "--pairwise is for llm_judge"),
         (("empathy", "--labels", "nowhere.jsonl"), "does not exist"),
+        (("empathy", "--labels", "empty.jsonl"), "has no labels"),
         (("safety", "--domain", "mortage"), "mortgage"),
     ],
 )
 def test_what_a_user_can_fix_is_one_line(capsys, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.jsonl").touch()
     code, out, err = run(capsys, "calibrate", *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert words in err
+
+
+def test_a_limit_is_a_count(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["calibrate", "readability", "--limit", "-1"])
+    assert "'-1' is no count" in capsys.readouterr().err
 
 
 def knowing(body: Body) -> tuple[int, Body]:

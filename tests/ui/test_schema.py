@@ -80,6 +80,14 @@ def says(text: str) -> list[dict[str, str]]:
         ({"tools": [{"type": "retrieval"}]}, "tools[0].type"),
         ({"tools": [TOOL | {"function": {}}]}, "tools[0].function.name"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "any", "tools": [TOOL]}, "tool_choice"),
+        ({"tool_choice": 5, "tools": [TOOL]}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "other"}}, "tools": [TOOL]}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {}}, "tools": [TOOL]}, "tool_choice.function.name"),
+        (
+            {"tool_choice": "required", "tools": [TOOL], "response_format": {"type": "json_object"}},
+            "tool_choice",
+        ),
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
     ],
 )

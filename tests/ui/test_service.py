@@ -176,7 +176,7 @@ def test_hanging_up_frees_the_assistant() -> None:
         body = {"model": AUTO, "messages": CARE, "stream": True, "max_tokens": MAX_TOKENS}
         with httpx.stream("POST", f"{slow.url}/v1/chat/completions", json=body, timeout=20) as response:
             assert next(response.iter_lines()).startswith("data: ")
-            assert slow.assistant.speaking.locked()
+            wait_for(slow.assistant.speaking.locked)
         assert slow.assistant.speaking.acquire(timeout=10)
         slow.assistant.speaking.release()
 
@@ -268,7 +268,9 @@ def test_function_calls_come_back_as_calls(stream: bool) -> None:
         given = up.client.chat.completions.create(model="general", messages=CARE, tools=[tool], stream=stream)
         if stream:
             chunks = [chunk.choices[0] for chunk in given]
-            (call,) = [call for chunk in chunks for call in chunk.delta.tool_calls or []]
+            call, *more = [call for chunk in chunks for call in chunk.delta.tool_calls or []]
+            assert (call.function.arguments, {piece.index for piece in more}) == ("", {0})
+            call.function.arguments = "".join(piece.function.arguments for piece in more)
             assert chunks[-1].finish_reason == "tool_calls"
             assert "".join(chunk.delta.content or "" for chunk in chunks) == "general says:"
         else:
@@ -376,6 +378,28 @@ def test_large_body_is_refused_and_the_largest_is_read(service: Running) -> None
     for too_large in (largest + b" ", iter([largest, b" "])):
         response = httpx.post(f"{service.url}/v1/chat/completions", content=too_large, timeout=20)
         assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
+def test_a_body_that_is_announced_too_large_is_not_waited_for(service: Running) -> None:
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n")
+        assert b" 413 " in client.recv(4096)
+
+
+def test_a_client_that_leaves_within_its_body_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("ERROR"), running(ScriptedAssistant()) as up:
+        port = int(up.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"POST /v1/route HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        wait_for(lambda: 'status="499"' in httpx.get(f"{up.url}/metrics", timeout=20).text)
+    assert caplog.text == ""
+
+
+def test_an_error_from_below_names_its_field() -> None:
+    with running(ScriptedAssistant(busy=UserError("Too long. Start a new one.", "messages"))) as up:
+        error = up.chat().json()["error"]
+    assert (error["code"], error["param"]) == ("user_error", "messages")
 
 
 @pytest.mark.parametrize("stream", [False, True])

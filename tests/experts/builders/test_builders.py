@@ -8,17 +8,19 @@ from domains.domain import PARSERS, Domain
 from domains.errors import UserError
 from domains.example import Message
 from domains.plugins import load_plugin
+from domains.splits import split_of
 from experts.builders import (
     classification,
     edits,
     failure_to_success,
     persona_contrast,
     question_answer,
+    routing,
     summarization,
     weak_model_rejected,
 )
 from experts.builders._parts import Item, Material, Skipped, Writers, labelled
-from experts.building import builder_names
+from experts.building import builder_names, load_builder, row_id
 from tests.fakes import reply, turns, write_domain
 
 PASSAGE = (
@@ -187,10 +189,48 @@ def test_items_are_sections_and_labels_are_needed(tmp_path):
     long = "\n".join(f"## Part {n}\n\n{'word ' * 40}\n" for n in range(12))
     (folder / "documents" / "more.md").write_text(f"# More\n\n{long}")
     domain = Domain.load(folder)
-    assert len(question_answer.items(Material(domain))) == 12
-    train = {d.id for d in domain.sections("train")}
-    assert {item.id for item in classification.items(Material(domain))} <= train
+    long_ones = {d.id for d in domain.documents if d.id.startswith("more#")}
+    held_out = {each for each in long_ones if split_of(each) != "train"}
+    assert {item.id for item in classification.items(Material(domain))} == long_ones
+    assert {item.id for item in question_answer.items(Material(domain))} == held_out
+    assert len(long_ones) == 12
+    assert 0 < len(held_out) < 12
     settings = (folder / "domain.toml").read_text().replace('labels = ["inside", "outside"]', "labels = []")
     (folder / "domain.toml").write_text(settings)
     with pytest.raises(UserError, match="has no labels"):
         classification.items(Material(Domain.load(folder)))
+
+
+@pytest.mark.parametrize("name", sorted(set(builder_names()) - {"edits", "perturbation"}))
+def test_a_row_lies_in_the_split_of_its_section(name, tmp_path):
+    """Twelve sections of three splits; an item of each kind gets an id of its section's split."""
+    folder = write_domain(tmp_path / "toy")
+    long = "\n".join(f"## Part {n}\n\n{'word ' * 40}\n" for n in range(12))
+    (folder / "documents" / "more.md").write_text(f"# More\n\n{long}")
+    items = load_builder(name).items(Material(Domain.load(folder)))
+    assert {split_of(item.id) for item in items} >= {"dev", "test"}
+    for item in items:
+        assert split_of(row_id(name, item)) == split_of(item.id)
+
+
+def test_requests_for_each_expert_and_for_none(tmp_path):
+    """A section gives one request per track and one out of scope; different sections have different other topics."""
+    folder = write_domain(tmp_path / "toy")
+    long = "\n".join(f"## Part {n}\n\n{'word ' * 40}\n" for n in range(6))
+    (folder / "documents" / "more.md").write_text(f"# More\n\n{long}")
+    items = routing.items(Material(Domain.load(folder)))
+    labels = [item.data["label"] for item in items]
+    assert {each: labels.count(each) for each in labels} == {"toy/conversation": 6, "toy/structured": 6, "general": 6}
+    assert len({item.data["ask"] for item in items if item.data["label"] == "general"}) > 3
+    assert built(routing, script("Where is part two?"), item=items[0])["text"] == "Where is part two?"
+    with pytest.raises(Skipped, match="over 60 words"):
+        built(routing, script("word " * 61), item=items[0])
+
+
+def test_a_domain_with_one_track_gets_requests_for_that_track_alone(tmp_path):
+    folder = write_domain(tmp_path / "toy")
+    (folder / "documents" / "more.md").write_text(f"# More\n\n## Part\n\n{'word ' * 40}\n")
+    with (folder / "domain.toml").open("a") as handle:
+        handle.write('tracks = ["conversation"]\n')
+    labels = [item.data["label"] for item in routing.items(Material(Domain.load(folder)))]
+    assert labels == ["toy/conversation", "general"]

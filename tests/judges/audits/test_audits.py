@@ -220,6 +220,19 @@ def test_an_audit_of_a_file_runs_all_checks_and_counts_bad_rows(tmp_path):
     assert json.loads(json.dumps(found.as_dict()))["level"] in LEVELS
 
 
+def test_kinds_that_are_too_few_share_a_line(tmp_path):
+    """Thirty pairs of one kind and two of another: about the other one no check says anything."""
+    data = [{"prompt": f"Where is {i}?", "chosen": answer_of(i, "x"), "rejected": answer_of(i, "y")} for i in range(32)]
+    data = [row | {"rejected_kinds": ["rare" if i < 2 else "usual"]} for i, row in enumerate(data)]
+    found = audit(str(write_jsonl(tmp_path / "pairs.jsonl", data)))
+    assert found.kinds_too_few() == ("rare",)
+    lines = list(found.lines())
+    assert "Too few to look at alone: rare." in lines
+    assert not [line for line in lines if " rare " in line]
+    assert [line for line in lines if " usual " in line]
+    assert "rare" in {each["kind"] for each in found.as_dict()["findings"]}
+
+
 def test_a_set_without_pairs_is_the_users_to_fix(tmp_path):
     with pytest.raises(UserError, match="no good preference row"):
         audit(str(write_jsonl(tmp_path / "sft.jsonl", [{"prompt": "Q", "completion": "A"}])))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import pytest
 
 from domains.domain import Domain
 from judges.heads.cues import read
+from judges.heads.fit import macro_f1, spearman
 from judges.scorers.empathy import AXES, Judge, empathy
 from judges.verdict import Answered
 
@@ -169,3 +173,23 @@ def test_hostile_texts_take_linear_time():
     for text in texts:
         read(text, text)
     assert time.process_time() - start < 5
+
+
+def test_replies_in_another_style_than_the_training_rows():
+    """30 short replies to one post as people write them in peer support, labelled before the judge read them; some of
+    them have no capital letter or no empathy at all. Nothing was fitted to them. On each axis macro-F1 is above 0.5
+    (always saying 0 gives 0.25 to 0.29), and the sum is ordered as labelled (Spearman above 0.6)."""
+    rows = [row for row in out_of_style() if row["kind"] == "reply"]
+    verdicts = Judge()([Answered(row["post"], row["text"]) for row in rows])
+    labels = np.array([row["levels"] for row in rows])
+    found = np.array([[verdict.parts[axis] for axis in AXES] for verdict in verdicts])
+    for axis in range(len(AXES)):
+        never = macro_f1(labels[:, axis], np.zeros(len(rows), dtype=int))
+        assert macro_f1(labels[:, axis], found[:, axis]) > 0.5 > never + 0.2
+    values = np.array([verdict.value for verdict in verdicts])
+    assert spearman(values, labels.sum(1).astype(float)) > 0.6
+
+
+def out_of_style() -> list[dict[str, Any]]:
+    lines = (Path(__file__).parents[2] / "data" / "out_of_style.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

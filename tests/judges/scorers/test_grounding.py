@@ -10,7 +10,9 @@ import pytest
 
 from domains.domain import Domain
 from domains.example import Document
+from judges.calibration import calibrate, pointwise_outcomes
 from judges.passages import index_of
+from judges.probes import probes_for
 from judges.scorers.grounding import Grounded, Judge, ground
 from judges.verdict import Answered
 
@@ -103,6 +105,65 @@ def test_the_vectors_are_kept_between_processes(tmp_path: Path, monkeypatch: pyt
     index_of(documents)
     (file,) = (tmp_path / "passages").iterdir()
     assert file.suffix == ".safetensors"
+
+
+QUESTION = "How soon must the lender deliver the Loan Estimate after I apply?"
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("Within three business days.", "supported"),
+        ("Within nine business days.", "contradicted"),
+        ("Three business days.", "supported"),
+        ("Usually within 90 days of the application.", "contradicted"),
+    ],
+)
+def test_an_answer_in_a_few_words_is_read_with_its_question(answer: str, outcome: str):
+    assert only(answer, question=QUESTION).verdict == outcome
+
+
+def test_a_number_that_stands_in_another_passage_is_no_support():
+    """Two business days is what the other document has, for another matter."""
+    other = Document("other#1", "A payment that arrives is posted within two business days by most companies.")
+    (found,) = ground("Within two business days.", (*DOCUMENTS, other), QUESTION)
+    assert (found.verdict, found.document_id) == ("contradicted", "estimate#1")
+
+
+@pytest.mark.parametrize("answer", ["Goldfish calm old men.", "The lender eats apples."])
+def test_a_short_answer_is_not_supported_by_its_question_alone(answer: str):
+    assert only(answer, question=QUESTION).verdict == "unsupported"
+
+
+def test_a_yes_to_what_the_documents_deny_is_contradicted():
+    nights = Document(
+        "nights#1", "Nights under observation do not count toward the inpatient days that Medicare asks for."
+    )
+    question = "Do nights under observation count toward the inpatient days for Medicare?"
+    (yes,), (no,) = (
+        ground(answer, (nights,), question) for answer in ("Yes, such nights count.", "No, such nights do not count.")
+    )
+    assert (yes.verdict, yes.flags[0].kind) == ("contradicted", "negation")
+    assert no.verdict == "supported"
+
+
+def test_a_number_without_its_unit_is_compared_as_it_is_written():
+    """15 (more) is the 15 of 15 business days, which is 360 hours in the base unit."""
+    extension = Document("errors#1", "The servicer has 30 business days to answer and may take 15 business days more.")
+    (found,) = ground("The servicer has 30 business days to answer, and it may take 15 more.", (extension,))
+    assert (found.verdict, found.flags) == ("supported", ())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", ["mortgage", "caregiving"])
+def test_known_better_answers_are_better_grounded(domain: str):
+    """At least 3 in 4 probes that it was not improved on, and enough of all to be trusted."""
+    judge, probes = Judge.for_domain(Domain.load(domain)), probes_for(["grounding"], domain)
+    unseen = [probe for probe in probes if "-claims-" in probe.id and int(probe.id[-2:]) % 2 == 0]
+    outcomes = pointwise_outcomes("grounding", judge, unseen)
+    assert len(unseen) == 8
+    assert sum(outcome.right for outcome in outcomes) >= 6
+    assert calibrate("grounding", judge, probes).trusted
 
 
 def labelled() -> list[dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from math import exp
+from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -87,3 +90,17 @@ def test_equal_answers_are_judged_alike_and_in_order():
     assert found[1].value is None
     assert found[2] == politeness("Thank you!")
     assert Judge()([]) == []
+
+
+def test_requests_as_on_talk_pages_and_question_sites():
+    """12 polite and 12 impolite requests that were written before the judge read them: at least 10 of 12 on each side
+    of 0.5, and every impolite one under the median of the polite ones."""
+    lines = (Path(__file__).parents[2] / "data" / "out_of_style.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["kind"] == "request"]
+    values = [verdict.value or 0.0 for verdict in Judge()([Answered("", row["text"]) for row in rows])]
+    polite = [value for row, value in zip(rows, values, strict=True) if row["polite"]]
+    impolite = [value for row, value in zip(rows, values, strict=True) if not row["polite"]]
+    assert (len(polite), len(impolite)) == (12, 12)
+    assert sum(value > 0.5 for value in polite) >= 10
+    assert sum(value < 0.5 for value in impolite) >= 10
+    assert max(impolite) < median(polite)

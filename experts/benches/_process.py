@@ -1,0 +1,72 @@
+"""A command measured from outside: wall time, and the largest resident memory of it and its children together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+SAMPLE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a command took. `cpu_seconds` are of all its threads and children, so they depend little on what else runs;
+    `anonymous_mb` leaves out pages of files, which the kernel may take back at any time."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    anonymous_mb: float
+    status: int
+    errors: str
+
+
+@dataclass
+class Peak:
+    """The largest sums so far, in bytes."""
+
+    resident: int = 0
+    anonymous: int = 0
+
+    def sample(self, root: psutil.Process) -> None:
+        """Look once at a process and all below it."""
+        resident = anonymous = 0
+        try:
+            for process in (root, *root.children(recursive=True)):
+                memory = process.memory_info()
+                resident += memory.rss
+                anonymous += memory.rss - memory.shared
+        except psutil.Error:
+            return
+        self.resident, self.anonymous = max(self.resident, resident), max(self.anonymous, anonymous)
+
+
+def measured(command: Sequence[str], environment: Mapping[str, str]) -> Measured:
+    """Run a command to its end."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    errors: list[bytes] = []
+    assert process.stderr is not None
+    reader = threading.Thread(target=lambda pipe: errors.append(pipe.read()), args=(process.stderr,))
+    reader.start()
+    peak, root = Peak(), psutil.Process(process.pid)
+    while True:
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if ended:
+            break
+        peak.sample(root)
+        time.sleep(SAMPLE_SECONDS)
+    seconds = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    reader.join()
+    process.stderr.close()
+    resident = max(peak.resident, usage.ru_maxrss * 1024)
+    text = b"".join(errors).decode(errors="replace")
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(seconds, cpu, resident / 2**20, peak.anonymous / 2**20, process.returncode, text)

@@ -1,0 +1,54 @@
+"""What an expert practises on, and what it is measured on (`judges/improvement_tasks.py`): never the same prompts.
+
+A prompt that is a near-duplicate of a held-out one is left out; the replay buffer refuses it once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from domains.domain import Domain
+from domains.errors import UserError
+from domains.example import Example, Split, last_user_turn
+from domains.near_duplicates import has_near_duplicate
+from domains.vote_training import held_out_prompts
+from judges.improvement_tasks import improvement_tasks
+from judges.verifier import Task
+
+UNITS = {"dollars": "${:,.2f}", "percent": "{:.2f}%", "months": "{:.0f} months"}
+
+
+def practice(domain: Domain, kinds: Sequence[str], others: Sequence[Domain] = ()) -> tuple[Task, ...]:
+    """The training prompts of some kinds, without those that are near to a held-out prompt of the domain or of
+    `others`."""
+    found = [task for kind in kinds for task in improvement_tasks(domain, kind, "train")]
+    near = has_near_duplicate(
+        [asked(task) for task in found], [text for each in (domain, *others) for text in held_out_prompts(each)]
+    )
+    kept = tuple(task for task, is_near in zip(found, near, strict=True) if not is_near)
+    if not kept:
+        raise UserError(f"No prompt to practise on is left in {domain.name}: all are near to held-out ones. Add rows.")
+    return kept
+
+
+def held_out(domain: Domain, kinds: Sequence[str], split: Split, limit: int = 0) -> list[Example]:
+    """Held-out prompts with their references, for judges; `limit` 0 = all."""
+    if split == "train":
+        raise UserError("Training prompts are not held out. Take dev or test.")
+    tasks = [task for kind in kinds for task in improvement_tasks(domain, kind, split)]
+    known = dict(references(domain, split))
+    found = [Example(task.id, "questions", task.request, known.get(task.id, "")) for task in tasks]
+    return found[:limit] if limit else found
+
+
+def references(domain: Domain, split: Split) -> Iterator[tuple[str, str]]:
+    """What a good answer is: the chosen one, or the computed result."""
+    for row in domain.preferences(split):
+        yield row.id, row.chosen
+    for calculation in domain.calculations(split):
+        yield calculation.id, UNITS[calculation.formula.unit].format(calculation.expected)
+
+
+def asked(task: Task) -> str:
+    """The last thing that the person says."""
+    return last_user_turn(task.request)

@@ -1,0 +1,134 @@
+"""Several OpenAI-compatible endpoints with the same model, as one: each request goes to the least loaded of them.
+
+Each keeps its own pace, so one that is told to slow down slows nobody else. One that is dead is taken out, and its
+requests are asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from openai import OpenAI
+
+from domains.errors import UserError
+from judges.endpoint import Endpoint, Refused, Reply, Spent, side_by_side
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+PAUSE_SECONDS = 1.0
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Load:
+    """Requests under way at each endpoint, and why some are out."""
+
+    under_way: Counter[int] = field(default_factory=Counter)
+    out: dict[int, UserError] = field(default_factory=dict)
+    changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Endpoints of one model. The first one's URL names them: answers that were kept stay valid when others are added
+    or left out."""
+
+    members: tuple[Endpoint, ...]
+    load: Load = field(default_factory=Load, compare=False)
+
+    @property
+    def url(self) -> str:
+        """The first URL."""
+        return self.members[0].url
+
+    @property
+    def model_name(self) -> str:
+        """The model that is asked for."""
+        return self.members[0].model_name
+
+    @property
+    def concurrency(self) -> int:
+        """Requests at a time, all endpoints together."""
+        return sum(member.concurrency for member in self.members)
+
+    @contextmanager
+    def open(self) -> Iterator[list[OpenAI]]:
+        """A client for each."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(member.open()) for member in self.members]
+
+    def complete(self, clients: Sequence[OpenAI], messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        """One reply. What an endpoint cannot give for now is asked of another one; without any that works it is a
+        UserError, and what each of them refuses is `Refused`."""
+        refused: dict[int, Refused] = {}
+        while True:
+            place = self.take(refused)
+            try:
+                return self.members[place].complete(clients[place], messages, **options)
+            except Spent:
+                raise
+            except Refused as error:
+                if not error.for_now:
+                    raise
+                refused[place] = error
+            except UserError as error:
+                self.take_out(place, error)
+            finally:
+                self.release(place)
+
+    def take(self, refused: Mapping[int, Refused]) -> int:
+        """The least loaded endpoint that is not full; waits while all are."""
+        load = self.load
+        with load.changed:
+            while True:
+                there = [n for n in range(len(self.members)) if n not in load.out and n not in refused]
+                if not there:
+                    raise next(iter((*refused.values(), *load.out.values())))
+                ready = [n for n in there if not self.is_paused(n)] or there
+                best = min(ready, key=lambda n: load.under_way[n] / self.members[n].concurrency)
+                if load.under_way[best] < self.members[best].concurrency:
+                    load.under_way[best] += 1
+                    return best
+                load.changed.wait(PAUSE_SECONDS)
+
+    def is_paused(self, place: int) -> bool:
+        """Whether an endpoint has told us to wait."""
+        pace = self.members[place].pace
+        return pace.resume_at > pace.clock()
+
+    def release(self, place: int) -> None:
+        """A request has ended."""
+        with self.load.changed:
+            self.load.under_way[place] -= 1
+            self.load.changed.notify_all()
+
+    def take_out(self, place: int, error: UserError) -> None:
+        """Ask this endpoint no more."""
+        with self.load.changed:
+            known = place in self.load.out
+            self.load.out[place] = error
+        if not known:
+            LOG.warning("%s It is asked no more; %d are left.", error, len(self.members) - len(self.load.out))
+
+    def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """The results in order, as many at a time as all endpoints take."""
+        return side_by_side(work, items, self.concurrency)
+
+
+AnyEndpoint = Endpoint | Endpoints
+
+
+def endpoints_of(urls: str, model: str, key_env: str) -> AnyEndpoint:
+    """The endpoint of a URL, or those of several, comma-separated."""
+    found = [Endpoint(url.strip(), model, key_env) for url in urls.split(",")]
+    if len(found) == 1:
+        return found[0]
+    if len({each.url for each in found}) < len(found) or not all(each.base_url for each in found):
+        raise UserError(f"--endpoint {urls} names an endpoint twice, or none between two commas. Give each URL once.")
+    return Endpoints(tuple(found))

@@ -1,0 +1,1 @@
+"""One file a verifier: each has a dataclass `Verifier`."""

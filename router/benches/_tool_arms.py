@@ -1,0 +1,164 @@
+"""The arms of the function calling bench: a model, what the functions look like to it, and how it decodes.
+
+`before` is the base model with its own tool template or, where it has none, with the bare declarations; `prompt` adds
+the documented format of `domains.tool_calls`; `sft` and `sft+preference` are the home's tools experts in that format.
+`+constrained` decodes a call that is begun to the schema of its function; `+required` decodes to nothing but calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domains.errors import UserError, unknown_name
+from domains.example import Message
+from domains.tool_calls import Function, render, text_of
+from experts.checkpoint import Checkpoint, load_base, load_tokenizer, read_adapter
+from experts.device import probe
+from experts.encoding import prompt_ids
+from experts.expert import Expert, built_experts
+from experts.export import base_of
+from router.adapters import share
+from router.call_grammar import ToolUse
+
+BASE = "base"
+CONSTRAINED, REQUIRED = "+constrained", "+required"
+STAGES = {
+    "sft": ("tools/calls_sft", "tools/structured"),
+    "sft+preference": ("tools/calls", "tools/conversation"),
+}
+DEFAULT = ("before", "prompt", "constrained", "sft", "sft+preference")
+BARE = "Functions:\n"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`expert` answers (BASE: nobody's adapter); `format`: "bare", "native" or "documented"; `decoding`: "free",
+    "constrained" or "required"."""
+
+    name: str
+    expert: str
+    format: str
+    decoding: str
+
+    def use(self, functions: Sequence[Function]) -> ToolUse | None:
+        """What the decoding is bound to."""
+        if self.decoding == "free" or not functions:
+            return None
+        return ToolUse(tuple(functions), required=self.decoding == "required")
+
+
+def parse_arm(name: str, experts: Sequence[str], native: bool) -> Arm | None:
+    """An arm by its name, which may also be that of a built expert; None where its expert is not built."""
+    plain = "prompt" + name.removeprefix("constrained") if name == "constrained" else name
+    decoding = "constrained" if name == "constrained" else "free"
+    for ending in (CONSTRAINED, REQUIRED):
+        if plain.endswith(ending):
+            plain, decoding = plain.removesuffix(ending), ending[1:]
+    if plain == "before":
+        return Arm(name, BASE, "native" if native else "bare", decoding)
+    if plain == "prompt":
+        return Arm(name, BASE, "documented", decoding)
+    if plain in STAGES:
+        built = [expert for expert in STAGES[plain] if expert in experts]
+        return Arm(name, built[0], "documented", decoding) if built else None
+    if plain not in experts:
+        raise unknown_name("arm", plain, [*DEFAULT, *experts])
+    return Arm(name, plain, "documented", decoding)
+
+
+class ArmModels:
+    """The base and the adapters of the arms in one copy of the base, for a running batch."""
+
+    def __init__(self, base: Path, experts: Mapping[str, Expert]) -> None:
+        self.base, self.experts = base, experts
+        self.tokenizer = load_tokenizer(base)
+        device = probe()
+        model = load_base(base, device.dtype, device.score_attention).to(device.name)
+        self.model: Any = model.eval().requires_grad_(False)
+        self.choice = share(self.model, {name: read_adapter(expert.folder) for name, expert in experts.items()})
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the model's own chat template shows functions."""
+        return "tools" in (self.tokenizer.chat_template or "")
+
+    def digest(self, expert: str) -> str:
+        """What the answers of an arm depend on."""
+        folder = self.experts[expert].folder if expert in self.experts else None
+        return Checkpoint(self.base, folder).digest()
+
+    @contextmanager
+    def using(self, expert: str) -> Iterator[Any]:
+        """The model as one arm's."""
+        self.choice.one(None if expert == BASE else expert)
+        yield self.model
+
+    @contextmanager
+    def mixing(self, experts: Sequence[str | None]) -> Iterator[Any]:
+        """The model with an arm's per row."""
+        names = [None if expert == BASE else expert for expert in experts]
+        self.choice.mix(names, self.model.device, self.model.dtype)
+        yield self.model
+
+    def encode(self, arm: Arm, messages: Sequence[Message], functions: Sequence[Function]) -> list[int]:
+        """The prompt of an arm."""
+        if arm.format == "native":
+            return prompt_ids(self.tokenizer, messages, [declared(function) for function in functions])
+        told = render(functions) if arm.format == "documented" else f"{BARE}{text_of([*map(bare, functions)])}"
+        system = [Message("system", told)] if functions else []
+        return prompt_ids(self.tokenizer, [*system, *messages])
+
+
+def declared(function: Function) -> dict[str, Any]:
+    """A function in the form of chat templates."""
+    return {"type": "function", "function": bare(function)}
+
+
+def bare(function: Function) -> dict[str, Any]:
+    """A function as JSON."""
+    return {
+        "name": function.name,
+        "description": function.description,
+        "parameters": dict(function.parameters),
+    }
+
+
+def load_models(home: Path, names: Sequence[str]) -> tuple[ArmModels, list[Arm], list[str]]:
+    """The models of the arms, the arms that can be measured, and why others cannot. Without a home the foundation is
+    measured alone."""
+    built = built_experts(home) if home.is_dir() else {}
+    tools = {name: expert for name, expert in built.items() if name.partition("/")[0] == "tools" and expert.has_adapter}
+    wanted = {name.removesuffix(CONSTRAINED).removesuffix(REQUIRED) for name in names}
+    known = tools | {name: expert for name, expert in built.items() if name in wanted and expert.has_adapter}
+    base = foundation_of(known)
+    models = ArmModels(base, {name: expert for name, expert in known.items() if needed(name, wanted, known)})
+    arms, notes = [], []
+    for name in names:
+        arm = parse_arm(name, tuple(models.experts), models.has_template)
+        if arm is None:
+            notes.append(f"{name} is left out: no tools expert of that kind is built in {home}.")
+        else:
+            arms.append(arm)
+    if not models.has_template:
+        notes.append("The model's chat template has no place for tools: 'before' shows bare declarations.")
+    return models, arms, notes
+
+
+def needed(name: str, wanted: set[str], known: Mapping[str, Expert]) -> bool:
+    """Whether an arm is answered by this expert."""
+    chosen = (next((each for each in STAGES[arm] if each in known), "") for arm in wanted & STAGES.keys())
+    return name in wanted or name in chosen
+
+
+def foundation_of(experts: Mapping[str, Expert]) -> Path:
+    """The one base of the experts, or the embedded one."""
+    from experts.embedded import foundation_folder
+
+    bases = {base_of(expert) for expert in experts.values()}
+    if len(bases) > 1:
+        raise UserError("The experts to measure are over different base models. Name those of one with --arms.")
+    return bases.pop() if bases else foundation_folder()

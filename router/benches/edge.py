@@ -1,0 +1,220 @@
+"""What an expert costs on this machine in each form that it can be exported to, and what the form does to its calls.
+
+For bf16, int8 (torch, dynamic; made of the bf16 file while loading), GGUF q8_0 and q4_0: size of the file, seconds to
+the first token of a prompt of about 200 tokens, tokens a second after it (best of the rounds), peak memory of a process
+that does only this, and the score: the share of right answers on the development rows of the domain `tools`, with all
+calls and no others. `measured` takes any other score. A form that cannot run here has a row that says why.
+Run: `expertsmith bench edge --json`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from domains.domain import GENERAL, Domain
+from domains.errors import UserError
+from domains.example import Message
+from experts.checkpoint import load, load_tokenizer
+from experts.encoding import prompt_ids
+from experts.expert import Expert, built_experts
+from experts.export import base_of, write
+from experts.measure import spread
+from judges.call_match import makes_calls
+
+EXPERT = "tools/calls"
+DOMAIN = "tools"
+ANSWER_TOKENS = 192
+NO_LLAMA = "llama-cpp-python is not installed; pip install 'expertsmith[llama]' compiles it"
+Prompts = Sequence[Sequence[Message]]
+Ask = Callable[[Prompts], list[str]]
+Score = Callable[[Ask], float]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of an expert: how it is written (`kind`, `number_format`) and what runs it."""
+
+    name: str
+    kind: str
+    number_format: str
+    runner: str
+
+
+FORMS = (
+    Form("bf16", "safetensors", "bf16", "bf16"),
+    Form("int8", "safetensors", "bf16", "int8"),
+    Form("gguf q8_0", "gguf", "q8_0", "gguf"),
+    Form("gguf q4_0", "gguf", "q4_0", "gguf"),
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured; 0 rows: all of the development split."""
+
+    tokens: int
+    rounds: int
+    rows: int
+
+
+FULL, QUICK = Size(64, 3, 0), Size(16, 1, 4)
+
+
+class NoRun(Exception):
+    """A form cannot run here: the text says why."""
+
+
+@dataclass
+class Child:
+    """An export in a process of its own."""
+
+    process: subprocess.Popen[str]
+    errors: IO[str]
+    tokenizer: Any
+
+    def say(self, prompts: Prompts, max_tokens: int, timed: bool = False) -> dict[str, Any]:
+        """Ask, and read the reply."""
+        ids = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        assert self.process.stdin
+        print(
+            json.dumps({"prompts": ids, "max_tokens": max_tokens, "timed": timed}), file=self.process.stdin, flush=True
+        )
+        return self.heard()
+
+    def heard(self) -> dict[str, Any]:
+        """One line of output; a process that ended says why with its last line of errors."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise NoRun(self.last_words())
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def last_words(self) -> str:
+        """The last line of errors."""
+        code = self.process.wait()
+        self.errors.seek(0)
+        lines = self.errors.read().strip().splitlines() or [f"it ended with code {code}"]
+        return lines[-1][:200]
+
+    def ask(self, prompts: Prompts) -> list[str]:
+        """Whole answers as text."""
+        answers = self.say(prompts, ANSWER_TOKENS)["answers"]
+        return [str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in answers]
+
+    def end(self) -> dict[str, Any]:
+        """Its last line, after which it is gone."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        return self.heard()
+
+
+def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any]:
+    """One row a form."""
+    return measured(chosen_expert(home), QUICK if quick else FULL)
+
+
+def chosen_expert(home: Path) -> Expert:
+    """The expert of function calls, or the general model where there is none."""
+    found = built_experts(home) if home.is_dir() else {}
+    expert = found.get(EXPERT) or found.get(GENERAL)
+    if expert is None:
+        raise UserError(f"No experts are built in '{home}'. Run 'expertsmith build tools' first.")
+    return expert
+
+
+def measured(expert: Expert, size: Size, score: Score | None = None, forms: Sequence[Form] = FORMS) -> dict[str, Any]:
+    """The table. `score` takes a function that answers prompts and gives a number from 0 to 1."""
+    rows = [dict(row) for row in table(expert, size, score or development_score(size.rows), forms)]
+    return {"expert": expert.name, "threads": torch.get_num_threads(), "rows": rows}
+
+
+def table(expert: Expert, size: Size, score: Score, forms: Sequence[Form]) -> Iterator[dict[str, Any]]:
+    """One row a form; each export is made, measured and thrown away."""
+    checkpoint = expert.checkpoint(base_of(expert))
+    tokenizer = load_tokenizer(checkpoint.base)
+    for form in forms:
+        with tempfile.TemporaryDirectory() as folder:
+            merged = load(checkpoint, torch.float32, "sdpa")
+            path = write(merged, tokenizer, form.kind, form.number_format, Path(folder) / "expert")  # type: ignore[arg-type]
+            del merged
+            row: dict[str, Any] = {"form": form.name, "file_mib": round(size_mib(path), 1)}
+            try:
+                yield row | costs(form, path, tokenizer, size, score)
+            except NoRun as reason:
+                yield row | {"not_run": str(reason)}
+
+
+def size_mib(path: Path) -> float:
+    """The size of the weights on disk."""
+    files = [path] if path.is_file() else path.glob("*.safetensors")
+    return sum(file.stat().st_size for file in files) / 2**20
+
+
+def costs(form: Form, path: Path, tokenizer: Any, size: Size, score: Score) -> dict[str, Any]:
+    """What a form costs, and its score."""
+    if form.runner == "gguf" and importlib.util.find_spec("llama_cpp") is None:
+        raise NoRun(NO_LLAMA)
+    with child(form.runner, path, tokenizer) as process:
+        load_seconds = process.heard()["load_seconds"]
+        prompt = [timed_prompt()]
+        process.say(prompt, 2, timed=True)  # the first use of every kernel is slower
+        rounds = [process.say(prompt, size.tokens, timed=True) for _ in range(size.rounds)]
+        value = score(process.ask)
+        peak = process.end()["peak_mib"]
+    return {
+        "load_seconds": round(load_seconds, 2),
+        "first_token_seconds": best(rounds, "first_seconds", min),
+        "tokens_per_second": best(rounds, "tokens_per_second", max),
+        "peak_memory_mib": round(peak),
+        "score": round(value, 4),
+    }
+
+
+def best(rounds: Sequence[dict[str, Any]], key: str, chosen: Callable[[list[float]], float]) -> float | None:
+    """The best value of the rounds; None where an answer was too short to have one."""
+    values = [each[key] for each in rounds if each[key] is not None]
+    return round(chosen(values), 3) if values else None
+
+
+@contextmanager
+def child(runner: str, path: Path, tokenizer: Any) -> Iterator[Child]:
+    """A process that holds an export; it is gone afterwards."""
+    command = [sys.executable, "-m", "router.benches._edge_child", runner, str(path)]
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True) as process,
+    ):
+        try:
+            yield Child(process, errors, tokenizer)
+        finally:
+            process.kill()
+
+
+def timed_prompt() -> tuple[Message, ...]:
+    """A request with a few functions: about 200 tokens."""
+    return next(e.prompt for e in Domain.load(DOMAIN).examples("calls", "dev") if e.kind == "multiple")
+
+
+def development_score(num_rows: int) -> Score:
+    """The share of right answers on the development rows of the domain; `num_rows` spread over them, 0 = all."""
+    kept = spread(Domain.load(DOMAIN).examples("calls", "dev"), num_rows)
+
+    def score(ask: Ask) -> float:
+        answers = ask([row.prompt for row in kept])
+        right = [makes_calls(a, row.completion, row.functions) for a, row in zip(answers, kept, strict=True)]
+        return sum(right) / len(right)
+
+    return score

@@ -1,0 +1,121 @@
+"""The whole path with fakes: a built expert of two layers, a scripted verifier, a version, a decision, a rollback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from filelock import FileLock
+
+from domains.errors import UserError
+from domains.example import Message
+from domains.votes import Candidate, Votes
+from experts.checkpoint import Checkpoint
+from experts.digests import weights_digest
+from experts.improvement.history import History
+from experts.improvement.promotion import Decision
+from experts.improvement.run import Improvement, improve, register
+from experts.recipe import Improve
+from tests.fakes_improvement import Digest
+from ui.improvement_page import write_page
+
+EXPERT = "toy/conversation"
+
+
+def settings(**changes):
+    values = {
+        "threshold": 0.6, "prompts": 6, "steps": 2, "rank": 2, "max_new_tokens": 8,
+        "learning_rate": 1e-2, "row_tokens": 128, "context_tokens": 256,
+    }  # fmt: skip
+    return Improve(**(values | changes))
+
+
+@pytest.fixture
+def home(built, tmp_path):
+    """A copy of the finished build, which tests may change."""
+    return shutil.copytree(built.home, tmp_path / "home")
+
+
+def run_of(home, seed=0, **changes):
+    lines = []
+    return Improvement(home, EXPERT, settings(**changes), seed, lines.append, verifier=Digest())
+
+
+def test_an_expert_improves_is_promoted_and_rolled_back(home):
+    live = home / EXPERT
+    before = weights_digest(live)
+    result = improve(run_of(home))
+    history = History.of(home, EXPERT)
+    assert result["promoted"]
+    assert result["threads"].get("learnt", 0) > 0
+    assert sum(result["threads"].values()) == len(run_of(home).tasks)
+    assert (result["version"], history.current) == (1, 1)
+    assert weights_digest(live) == weights_digest(history.version_folder(1)) != before
+    assert json.loads((live / "expert.json").read_text())["parents"]["improved_from"] == before
+    assert {check["measure"] for check in result["checks"]} >= {"plain_safe", "instruction_following", "safety"}
+    assert {arm: found["n"] for arm, found in result["held_out_signals"].items()} == dict.fromkeys(
+        ("before", "after"), len(run_of(home).examples)
+    )
+    page = write_page(result, home).read_text()
+    assert "before and after" in page
+    assert page.count("<svg") >= 6
+    history.use(history.before())
+    assert weights_digest(live) == before
+    assert improve(run_of(home))["version"] == 1  # the same run, finished before
+
+
+def test_what_is_not_promoted_is_kept_and_not_used(home):
+    """A planted refusal: the version is there, with its reason, and the expert is the one from before. Registering the
+    same weights again adds nothing; once promoted they are used."""
+    run = run_of(home)
+    before, other = weights_digest(home / EXPERT), Checkpoint(run.start.base, home / "toy" / "structured")
+    refused = register(run, other, Decision(False, "It fell.", ()))
+    history = History.of(home, EXPERT)
+    assert (refused.number, refused.promoted, history.current) == (1, False, 0)
+    assert weights_digest(home / EXPERT) == before
+    assert register(run, other, Decision(False, "It fell.", ())).number == 1
+    assert len(history.versions) == 2
+    register(run, other, Decision(True, "It rose.", ()))
+    assert weights_digest(home / EXPERT) == weights_digest(home / "toy" / "structured") != before
+
+
+def test_only_one_run_is_at_work_on_an_expert(home):
+    run = run_of(home)
+    run.folder.mkdir(parents=True)
+    with FileLock(run.folder / ".lock"), pytest.raises(UserError, match="Another run"):
+        improve(run_of(home))
+
+
+def test_a_verifier_may_not_judge_what_it_taught(home):
+    lines = []
+    same = Improvement(home, EXPERT, settings(verifiers=("reading_level",), judges=("readability",)), 0, lines.append)
+    with pytest.raises(UserError, match="has taught"):
+        improve(same)
+
+
+def test_votes_are_lessons_and_held_out_prompts_never_are(home):
+    run = run_of(home)
+    votes = Votes.of_home(home)
+    free, held = "How do I oil a squeaky old door hinge?", run.examples[0].question
+    for text in (free, held):
+        prompt = [Message("user", text)]
+        votes.prefer(prompt, Candidate(EXPERT, "Use a drop of oil."), Candidate(EXPERT, "No idea."))
+    result = improve(run_of(home))
+    assert result["votes"] == {"vote_rows": 1, "vote_rows_invalid": 0, "vote_rows_near_held_out": 1}
+    assert result["lessons"]["vote"] == 1
+    asked = {row["lesson"]["task"]["request"][-1]["content"] for row in run.replay.rows.values()}
+    assert free in asked
+    assert not asked & {example.question for example in run.examples}
+
+
+def test_several_workers_are_averaged_and_the_background_is_not_staler_than_allowed(home):
+    result = improve(run_of(home, workers=2, mode="async", max_staleness=2))
+    assert result["staleness"] <= 2
+    assert all(burst["metrics"]["workers"] in (1, 2) for burst in result["bursts"])
+    assert len(result["bursts"]) > 0
+
+
+def test_only_a_built_expert_improves(home):
+    with pytest.raises(UserError, match="Did you mean 'toy/conversation'"):
+        improve(Improvement(home, "toy/conversatio", settings(), 0, print, verifier=Digest()))

@@ -1,0 +1,180 @@
+"""The function calling bench with scripted answers, and its answers from a tiny model: kept, and not made twice."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("bfcl_eval")
+
+from domains.errors import UserError  # noqa: E402
+from domains.example import Message  # noqa: E402
+from domains.tool_calls import Function, ToolCall, call_text, parse  # noqa: E402
+from judges.bfcl.rows import AST, CATEGORIES, MULTI_TURN, read_category, subset  # noqa: E402
+from router.benches._tool_answers import Answers, Asked  # noqa: E402
+from router.benches._tool_arms import Arm, ArmModels, parse_arm  # noqa: E402
+from router.benches._tool_rows import solve  # noqa: E402
+from router.benches._tool_score import call_accuracy  # noqa: E402
+from router.benches.tools import report, run  # noqa: E402
+from router.call_grammar import ToolUse  # noqa: E402
+from tests.fakes import write_base  # noqa: E402
+from tests.judges.bfcl.answers import right_calls  # noqa: E402
+from tests.judges.bfcl.test_checking import calls_of  # noqa: E402
+
+PING = Function("ping", "Says pong.", {"type": "object", "properties": {"times": {"type": "integer", "maximum": 9}}})
+ASK = (Message("user", "Ping."),)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return subset(40)
+
+
+def oracle(tasks):
+    """Answers every prompt rightly: what was asked last decides which turn of which row it is."""
+    known = {}
+    for task in (task for found in tasks.values() for task in found):
+        if task.category in MULTI_TURN:
+            spoken = ()
+            for turn, truth in zip(task.turns, task.truth, strict=True):
+                spoken += turn.messages
+                known[task.id, len(spoken)] = call_text(calls_of(truth, task)) if truth else "Words."
+        elif task.truth:
+            known[task.turns[0].messages] = call_text(right_calls(task))
+        else:
+            call = call_text([ToolCall(function.name) for function in task.turns[0].functions[:1]])
+            known[task.turns[0].messages] = call if task.category == "live_relevance" else "Words."
+    firsts = {task.turns[0].messages: task.id for found in tasks.values() for task in found if len(task.turns) > 1}
+
+    def answer(messages, functions):
+        if messages in known:
+            return known[messages]
+        if messages[-1].content.startswith("<tool_response>"):
+            return "Done."
+        said = [m for m in messages if m.role != "assistant" and not m.content.startswith("<tool_response>")]
+        name = next(name for first, name in firsts.items() if messages[: len(first)] == first)
+        return known[name, len(said)]
+
+    return lambda prompts: [answer(*prompt) for prompt in prompts]
+
+
+def test_right_answers_solve_every_row_and_silence_only_what_needs_none(tasks):
+    everything = [task for found in tasks.values() for task in found]
+    right = solve(everything, oracle(tasks))
+    assert {name for name, outcome in right.items() if not outcome.right} == set()
+    silent = solve(everything, lambda prompts: ["I cannot."] * len(prompts))
+    solved = {task.category for task in everything if silent[task.id].right}
+    assert solved == {"irrelevance", "live_irrelevance"}
+    found = report({"right": right, "silent": silent}, tasks)
+    assert found["overall"][0]["overall_v3"]["value"] == 1.0
+    last = found["overall"][1]["overall_v3"]
+    assert last["value"] == last["never_calling"]
+    assert len(found["rows"]) == 2 * len(CATEGORIES)
+    assert found["comparisons"][0]["difference"] < 0
+
+
+def test_a_prompt_that_is_too_long_is_wrong(tasks):
+    everything = [task for found in tasks.values() for task in found]
+    assert {o.mistake for o in solve(everything, lambda prompts: [None] * len(prompts)).values()} == {"prompt_too_long"}
+
+
+def test_a_model_that_never_stops_calling_is_stopped():
+    task = read_category("multi_turn_base")[0]
+    asked = []
+
+    def ask(prompts):
+        asked.extend(prompts)
+        return ['<tool_call>[{"name": "pwd", "arguments": {}}]</tool_call>'] * len(prompts)
+
+    (outcome,) = solve([task], ask).values()
+    assert outcome.mistake == "multi_turn:force_terminated"
+    assert len(asked) == 21
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("before", ("base", "bare", "free")),
+        ("prompt", ("base", "documented", "free")),
+        ("constrained", ("base", "documented", "constrained")),
+        ("prompt+required", ("base", "documented", "required")),
+        ("sft", ("tools/structured", "documented", "free")),
+        ("sft+constrained", ("tools/structured", "documented", "constrained")),
+        ("mine", ("mine", "documented", "free")),
+    ],
+)
+def test_arms_by_name(name, expected):
+    arm = parse_arm(name, ("tools/structured", "mine"), native=False)
+    assert (arm.expert, arm.format, arm.decoding) == expected
+    assert parse_arm("before", (), native=True).format == "native"
+    assert parse_arm("sft+preference", ("tools/structured",), native=False) is None
+    with pytest.raises(UserError, match="Did you mean 'prompt'"):
+        parse_arm("promt", (), native=False)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    base = tmp_path_factory.mktemp("tools") / "base"
+    write_base(base)
+    return ArmModels(base, {})
+
+
+def test_answers_are_kept_and_bound(models, tmp_path):
+    """A prompt that does not fit has no answer; the others are there after a torn line, and are not made again."""
+    free = Arm("prompt", "base", "documented", "free")
+    bound = Arm("prompt+required", "base", "documented", "required")
+    ids = tuple(models.encode(free, ASK, [PING]))
+    asked = [Asked(free, ids), Asked(bound, ids, bound.use([PING])), Asked(free, ids * 40)]
+    sizes = {"max_tokens": 120, "max_context": 2000}
+    path = tmp_path / "kept" / "answers.jsonl"
+    first = Answers(path, models, **sizes)
+    words, call, long = first.get(asked)
+    assert long is None
+    assert parse(words) is None
+    assert {each.name for each in parse(call) or ()} <= {"ping"}
+    assert call.startswith("<tool_call>")
+    path.write_text(path.read_text() + '{"key": "torn')
+    again = Answers(path, models, **sizes)
+    assert again.get(asked) == [words, call, None]
+    assert again.scheduler.counts.steps == 0
+    assert len(path.read_text().splitlines()) == 2
+    other = Answers(path, models, max_tokens=5, max_context=2000)
+    assert len(other.get(asked[:1])[0] or "") <= 5
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_the_formats_show_the_functions(models):
+    def prompt(form):
+        return models.tokenizer.decode(models.encode(Arm("x", "base", form, "free"), ASK, [PING]))
+
+    assert "ping(times?: integer)" in prompt("documented")
+    assert json.dumps("Says pong.") in prompt("bare")
+    assert "tool_call" not in prompt("bare")
+    assert not models.has_template
+
+
+def test_what_the_arms_decode_to():
+    assert Arm("x", "base", "documented", "free").use([PING]) is None
+    assert Arm("x", "base", "documented", "constrained").use([PING]) == ToolUse((PING,))
+    assert Arm("x", "base", "documented", "required").use([PING]) == ToolUse((PING,), required=True)
+    assert Arm("x", "base", "documented", "required").use([]) is None
+
+
+def test_both_sizes_are_refused(tmp_path):
+    with pytest.raises(UserError, match="Give one of them"):
+        run(home=tmp_path, rows=20, all_rows=True)
+
+
+def test_one_number_for_whatever_answers():
+    """The right call to every other row of each category is half of the calls; silence is none of them."""
+    given = subset(20, AST)
+    known = {task.turns[0].messages: call_text(right_calls(task)) for found in given.values() for task in found[::2]}
+    share = sum(len(found[::2]) / len(found) for found in given.values()) / len(given)
+
+    def ask(prompts):
+        assert all(prompt[0].content.startswith("You can call these functions") for prompt in prompts)
+        return [known.get(prompt[1:], "Words.") for prompt in prompts]
+
+    assert call_accuracy(ask, 20) == pytest.approx(share)
+    assert call_accuracy(lambda prompts: ["Words."] * len(prompts), 20) == 0

@@ -1,0 +1,341 @@
+"""Does an expert that improves by itself get better on what it never saw? Against best-of-T and SFT on accepted ones.
+
+Two experts of a home folder (caregiving conversation under plain language and red-flag rules; mortgage calculations),
+three seeds, the test split, a judge that is not the verifier. HOME/bench/improve keeps everything; a run goes on there.
+Run: `expertsmith bench improve --json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from domains.atomic import write_text_atomically
+from domains.errors import UserError
+from domains.example import Example
+from experts.build import SOURCE
+from experts.checkpoint import Checkpoint
+from experts.digests import digest_of
+from experts.expert import built_experts
+from experts.improvement import setting
+from experts.improvement.baselines import accepted, best_of, sft_on_accepted, training_compute
+from experts.improvement.learners.text import TextLearner
+from experts.improvement.run import RESULT, Improvement, improve
+from experts.improvement.tasks import held_out
+from experts.recipe import Improve
+from judges.comparisons import compare_measure, decided
+from judges.metrics import Row, measures
+from judges.scoring import load_judges
+from judges.stats import mean_interval
+from judges.verdict import Answered
+from judges.verifier import Task, Verifier
+from ui.plots import Effect, forest
+
+SEEDS = (1, 2, 3)
+ARMS = ("before", "after", "best_of", "sft")
+VERIFIER = "verifier"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An expert with what it practises and how it is judged; at most `limit` test prompts. `verifier` takes the place
+    of that of the settings."""
+
+    name: str
+    expert: str
+    settings: Improve
+    limit: int = 0
+    verifier: Verifier[str] | None = None
+
+    @property
+    def judge(self) -> str:
+        """The held-out judge."""
+        return self.settings.judges[0]
+
+
+CASES = (
+    Case("caregiving", "caregiving/conversation", Improve(max_tasks=48, held_out_limit=16)),
+    Case(
+        "calculations",
+        "mortgage/conversation",
+        Improve(
+            verifiers=("arithmetic",), judges=("amount",), tasks=("calculations",), max_tasks=48, held_out_limit=16
+        ),
+    ),
+)
+
+
+def quicker(case: Case) -> Case:
+    """A few prompts and one short burst, to see that it works."""
+    few = {"max_tasks": 4, "prompts": 4, "steps": 2, "max_attempts": 2, "held_out_limit": 3, "max_new_tokens": 24}
+    return replace(case, settings=case.settings.model_copy(update=few), limit=4)
+
+
+def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
+    """All cases and seeds; returns pass rates with intervals and what each arm cost."""
+    return measure([quicker(case) for case in CASES] if quick else CASES, SEEDS[:1] if quick else SEEDS, home)
+
+
+def measure(cases: Sequence[Case], seeds: Sequence[int], home: Path) -> dict[str, Any]:
+    """The cases whose expert is built."""
+    built = built_experts(home)
+    there = [case for case in cases if case.expert in built]
+    if not there:
+        names = ", ".join(case.expert for case in cases)
+        raise UserError(f"None of {names} is built in {home}. 'expertsmith build mortgage caregiving' does it.")
+    folder = home / "bench" / "improve"
+    rows = []
+    for case in there:
+        found = [outcome for seed in seeds for outcome in one_seed(case, seed, home, folder)]
+        rows += table(case, found)
+    result = {"rows": rows, "seeds": list(seeds)}
+    write_text_atomically(folder / "improve.json", json.dumps(result, indent=2))
+    write_text_atomically(folder / "improve.html", page(rows))
+    return result | {"json": str(folder / "improve.json"), "html": str(folder / "improve.html")}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One arm of a seed: pass (1) or fail (0) of each test prompt, by the held-out judge and by the verifier; the
+    units of compute for learning, and the tokens that an answer took."""
+
+    arm: str
+    seed: int
+    passes: dict[str, dict[str, float | None]]
+    compute: int
+    tokens_per_answer: float
+    result: dict[str, Any]
+
+
+def one_seed(case: Case, seed: int, home: Path, folder: Path) -> Iterator[Measured]:
+    """The four arms of a seed; what was measured before is read."""
+    key = digest_of([case.name, case.settings.model_dump(mode="json"), case.limit, seed])[:12]
+    for arm in ARMS:
+        path = folder / case.name / f"{arm}-{seed}-{key}.json"
+        if not path.exists():
+            tell(f"{case.name}, seed {seed}: {arm}")
+            found = vars(Arms(case, seed, home, folder / case.name / f"seed-{seed}-{key}").measured(arm))
+            write_text_atomically(path, json.dumps(found))
+        yield Measured(**json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The models of a seed, in a home folder of their own: nothing changes the one that is measured."""
+
+    case: Case
+    seed: int
+    home: Path
+    folder: Path
+
+    def measured(self, arm: str) -> Measured:
+        """One arm on the test prompts."""
+        run = self.improvement()
+        result = self.result(run)
+        examples = held_out(run.domain, self.case.settings.tasks, "test", self.case.limit)
+        tasks = {task.id: task for task in test_tasks(run, self.case)}
+        answers, compute, per_answer = self.answers(arm, run, result, [tasks[e.id] for e in examples])
+        return Measured(arm, self.seed, self.passes(run, examples, tasks, answers), compute, per_answer, result)
+
+    def result(self, run: Improvement) -> dict[str, Any]:
+        """What the loop came to, from version 0: a promotion of this seed is not the start of another arm."""
+        path = self.folder / RESULT
+        if not path.exists():
+            run.history.open()
+            run.history.use(0)
+            write_text_atomically(path, json.dumps(improve(run)))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def improvement(self) -> Improvement:
+        """The run of the loop, over a copy of the expert."""
+        own = self.folder / "home"
+        for name in (self.case.expert, f"{self.case.expert.partition('/')[0]}/{SOURCE}"):
+            if (self.home / name).exists() and not (own / name).exists():
+                copy_linked(self.home / name, own / name)
+        return Improvement(own, self.case.expert, self.case.settings, self.seed, tell, self.case.verifier)
+
+    def answers(
+        self, arm: str, run: Improvement, result: dict[str, Any], tasks: Sequence[Task]
+    ) -> tuple[list[str], int, float]:
+        """The arm's answers, what it cost to learn, and the tokens an answer took."""
+        start = Checkpoint(run.start.base, run.history.version_folder(result["from_version"]))
+        spent = training_compute(result["bursts"])
+        if arm == "best_of":
+            verifier, learner = verifier_of(run), learner_at(run, start)
+            chosen = best_of(learner, verifier, tasks, self.case.settings.max_attempts, self.seed)
+            return chosen.answers, 0, chosen.num_tokens / len(tasks)
+        checkpoint, compute = start, 0
+        if arm == "after" and result["version"] is not None:
+            checkpoint, compute = Checkpoint(start.base, run.history.version_folder(result["version"])), spent
+        if arm == "sft":
+            training = setting.training_of(self.case.settings)
+            examples = accepted(run.record_at(Path(result["folder"])))
+            tuned = sft_on_accepted(start, examples, training, spent, self.seed, self.folder / "sft")
+            checkpoint, compute = tuned.checkpoint, tuned.compute
+        chosen = best_of(learner_at(run, checkpoint), verifier_of(run), tasks, 1, self.seed)
+        return chosen.answers, compute, chosen.num_tokens / len(tasks)
+
+    def passes(
+        self, run: Improvement, examples: Sequence[Example], tasks: dict[str, Task], answers: Sequence[str]
+    ) -> dict[str, dict[str, float | None]]:
+        """Pass or fail by the held-out judge and by the verifier."""
+        judge = load_judges([self.case.judge], run.domain)[self.case.judge]
+        given = [Answered(e.question, text, e.completion) for e, text in zip(examples, answers, strict=True)]
+        found = {e.id: verdict.value for e, verdict in zip(examples, judge(given), strict=True)}
+        verifier, accepts = verifier_of(run), setting.rules_of(self.case.settings).acceptance.accepts
+        own: dict[str, float | None] = {}
+        for example, text in zip(examples, answers, strict=True):
+            task = tasks[example.id]
+            critique = verifier.judge(task, verifier.conditions(task), text)
+            own[example.id] = None if critique is None else float(accepts(critique.scores))
+        return {self.case.judge: found, VERIFIER: own}
+
+
+def test_tasks(run: Improvement, case: Case) -> list[Task]:
+    """The tasks of the test split, with the facts that the verifier needs."""
+    from judges.improvement_tasks import improvement_tasks
+
+    return [task for kind in case.settings.tasks for task in improvement_tasks(run.domain, kind, "test")]
+
+
+def verifier_of(run: Improvement) -> Verifier[str]:
+    """The verifier of a run."""
+    return run.verifier or setting.verifier_of(run.settings, run.domain)
+
+
+def learner_at(run: Improvement, checkpoint: Checkpoint) -> TextLearner:
+    """A learner that only answers."""
+    learner = setting.learner_of(run.settings.model_copy(update={"workers": 1}), checkpoint, run.bench, run.folder)
+    assert isinstance(learner, TextLearner)
+    return learner
+
+
+def copy_linked(source: Path, target: Path) -> None:
+    """Copy a file or a folder; large files are linked, since nothing writes into them."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file():
+        shutil.copy(source, target)
+    else:
+        shutil.copytree(source, target, copy_function=link)
+
+
+def link(source: str, target: str) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def tell(line: str) -> None:
+    """Progress on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(case: Case, found: Sequence[Measured]) -> list[dict[str, Any]]:
+    """A line an arm and judge: the pass rate over prompts (each the mean of its seeds), its gain over `before`, paired
+    by prompt, and what it cost."""
+    rows = [row for name in (case.judge, VERIFIER) for row in item_rows(name, found)]
+    lines = []
+    for measure in measures(rows):
+        others = [arm for arm in ARMS[1:] if arm in measure.features]
+        gains = {c.arm_a: c for c in decided([compare_measure(measure, arm, ARMS[0]) for arm in others])}
+        for arm in ARMS:
+            values = [row.value for row in rows if row.metric == measure.metric and row.arm == arm]
+            scored = [value for value in values if value is not None]
+            interval, gain = mean_interval(scored), gains.get(arm)
+            its = [each for each in found if each.arm == arm]
+            lines.append(
+                {"case": case.name, "judge": measure.metric, "arm": arm, "n": len(scored), "seeds": len(its),
+                 "pass_rate": round(sum(scored) / len(scored), 4) if scored else None,
+                 "low": interval.low, "high": interval.high,
+                 "gain": gain.difference if gain else None, "gain_low": gain.low if gain else None,
+                 "gain_high": gain.high if gain else None, "p_holm": gain.p_holm if gain else None,
+                 "verdict": gain.verdict if gain else "",
+                 "train_units": round(sum(each.compute for each in its) / len(its)),
+                 "tokens_per_answer": round(sum(each.tokens_per_answer for each in its) / len(its), 1)}
+            )  # fmt: skip
+    return lines + [loop_line(case, found)]
+
+
+def item_rows(judge: str, found: Sequence[Measured]) -> list[Row]:
+    """A row an arm and prompt: the mean over seeds of pass or fail."""
+    rows = []
+    for arm in ARMS:
+        runs = [each.passes[judge] for each in found if each.arm == arm]
+        for item in runs[0]:
+            values = [value for each in runs if (value := each[item]) is not None]
+            rows.append(Row(arm, f"{judge}_pass", item, sum(values) / len(values) if values else None))
+    return rows
+
+
+def loop_line(case: Case, found: Sequence[Measured]) -> dict[str, Any]:
+    """What the loop did, seed by seed."""
+    results = [each.result for each in found if each.arm == "after"]
+    kept = ("threads", "attempts", "promoted", "reason", "prequential", "signals")
+    runs = [
+        {"seed": result["seed"], **{name: result[name] for name in kept}, "bursts": len(result["bursts"])}
+        for result in results
+    ]
+    return {"case": case.name, "arm": "loop", "runs": runs}
+
+
+def page(rows: Sequence[dict[str, Any]]) -> str:
+    """The gains as a plot and the table, one page."""
+    lines = [row for row in rows if row["arm"] != "loop"]
+    effects = [
+        Effect(
+            f"{row['case']}: {row['arm']}",
+            row["gain"],
+            row["gain_low"],
+            row["gain_high"],
+            f"{row['gain']:+.2f}",
+            row["verdict"],
+        )
+        for row in lines
+        if row["gain"] is not None and not row["judge"].startswith(VERIFIER)
+    ]
+    plot = forest(effects, "Gain in held-out pass rate, 95% intervals", lambda tick: f"{tick:+.2g}") if effects else ""
+    columns = (
+        "case",
+        "judge",
+        "arm",
+        "n",
+        "seeds",
+        "pass_rate",
+        "low",
+        "high",
+        "gain",
+        "verdict",
+        "train_units",
+        "tokens_per_answer",
+    )
+    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in columns)
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(Markup("<td>{}</td>").format(shown(row[name])) for name in columns)
+        )
+        for row in lines
+    )
+    style = (Path(__file__).parents[1] / "templates" / "report.css").read_text(encoding="utf-8")
+    return str(
+        Markup(
+            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Improvement</title>'
+            "<style>{}</style></head>"
+            "<body><main><h1>Held-out pass rates</h1><figure>{}</figure><table><thead><tr>{}</tr></thead>"
+            "<tbody>{}</tbody></table></main></body></html>"
+        ).format(Markup(style), plot, head, body)
+    )
+
+
+def shown(value: Any) -> str:
+    """A cell."""
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
