@@ -49,7 +49,8 @@ def plain(name: str) -> str:
 def whole(weight: Tensor) -> Tensor:
     """All of a parameter of which each rank holds a part; every rank has to ask."""
     if isinstance(weight, DTensor):
-        full: Tensor = weight.detach().full_tensor()
+        shared: Any = weight.detach()
+        full: Tensor = shared.full_tensor()
         return full
     if hasattr(weight, "ds_id"):  # ZeRO-3
         import deepspeed
