@@ -161,7 +161,7 @@ class PreferenceTrainer(Trainer):
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         super()._save_checkpoint(*args, **options)
         folder = Path(cast(str, self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-        head = head_state(self.model) if hasattr(self.model, HEAD) else {}
+        head = head_state(cast(nn.Module, self.model)) if hasattr(self.model, HEAD) else {}
         if rank() == 0:
             (folder / STATE).write_text(json.dumps(self.alignment.state()))
         if rank() == 0 and head:

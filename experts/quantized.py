@@ -36,8 +36,10 @@ def check_can_quantize(device: Device) -> None:
 
 def check_methods(recipe: Recipe) -> None:
     """Refuse a way of training that this machine does not have."""
-    trained = (recipe.house, recipe.pretrain, recipe.sft, recipe.sft_after_dapt, recipe.align, recipe.reward_model)
-    if any(settings.method == "qlora" for settings in trained):
+    methods = {section: getattr(settings, "method", "lora") for section, settings in recipe}
+    if methods["reward_model"] != "lora":
+        raise UserError(f"reward_model.method is {methods['reward_model']}; a reward model takes lora alone.")
+    if "qlora" in methods.values():
         check_can_quantize(probe())
 
 

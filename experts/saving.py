@@ -49,7 +49,8 @@ def plain(name: str) -> str:
 def whole(weight: Tensor) -> Tensor:
     """All of a parameter of which each rank holds a part; every rank has to ask."""
     if isinstance(weight, DTensor):
-        full: Tensor = weight.detach().full_tensor()
+        shared: Any = weight.detach()
+        full: Tensor = shared.full_tensor()
         return full
     if hasattr(weight, "ds_id"):  # ZeRO-3
         import deepspeed
@@ -64,14 +65,20 @@ def head_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: whole(weight).cpu() for name, weight in getattr(model, HEAD).named_parameters()}
 
 
-def save_trained(model: Any, shapes: Shapes, folder: Path) -> None:
-    """Write what was trained (an adapter, or all weights) and its head; every rank has to call it. `shapes`: those
-    before training."""
+def gathered_weights(model: nn.Module) -> dict[str, Tensor]:
+    """What was trained, whole, on rank 0; nothing on the others, which have to call it too."""
     weights = {}
     for name, weight in trained(model):
         tensor = whole(weight)
         if rank() == 0:
             weights[name] = tensor.cpu()
+    return weights
+
+
+def save_trained(model: Any, shapes: Shapes, folder: Path) -> None:
+    """Write what was trained (an adapter, or all weights) and its head; every rank has to call it. `shapes`: those
+    before training."""
+    weights = gathered_weights(model)
     head = head_state(model) if hasattr(model, HEAD) else {}
     if rank() == 0:
         model.save_pretrained(folder, state_dict=weights)

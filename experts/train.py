@@ -53,13 +53,13 @@ class Trainable:
 def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Path()) -> Trainable:
     """Load a checkpoint and make it trainable: new LoRA factors (seeded), or all weights in fp32. A quantised one may
     need a place in `folder` for a while."""
-    device = probe()
+    device, method = probe(), str(settings.method)
     set_seed(seed)
-    if settings.method == "qlora":
+    if method == "qlora":
         model = load_quantized(start, device, folder)
     else:
-        model = load(start, torch.float32 if settings.method == "full" else device.dtype, device.train_attention)
-    if settings.method != "full":
+        model = load(start, torch.float32 if method == "full" else device.dtype, device.train_attention)
+    if method != "full":
         config = LoraConfig(
             r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
@@ -70,7 +70,7 @@ def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Pat
         for layer in layers(model):
             layer.compile(dynamic=True)
     model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
-    if not device.is_cpu and not is_sharded() and settings.method != "qlora":
+    if not device.is_cpu and not is_sharded() and method != "qlora":
         model.to(device.name)
     return Trainable(model.train(), load_tokenizer(start.base), device, trained_shapes(model))
 

@@ -26,6 +26,7 @@ from experts.mixing import Mixing
 from experts.preferences import load_objective
 from experts.recipe import Align, Sft, Training
 from experts.references import ReferenceCache
+from experts.stages import reward
 from experts.stages.sft import example_rows
 from experts.train import train_rows
 from tests.fakes import TOPICS, write_base
@@ -45,7 +46,7 @@ EXAMPLES = tuple(
 
 @dataclass(frozen=True)
 class Job:
-    """One training: `kind` sft or the name of an objective."""
+    """One training: `kind` sft, reward or the name of an objective."""
 
     kind: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -61,6 +62,7 @@ JOBS = {
     "beta_dpo": Job("beta_dpo", {"beta": 0.5}),
     "window": Job("dpo", mixing={"weighting": "sliding_window", "window": 2}),
     "head": Job("dph"),
+    "reward": Job("reward"),
 }
 
 
@@ -74,6 +76,9 @@ def run_job(name: str, folder: Path) -> Alignment | None:
     if job.kind == "sft":
         rows = example_rows(load_tokenizer(start.base), EXAMPLES, settings["row_tokens"], seed=0)
         train_rows(start, rows[: len(rows) // GLOBAL_BATCH * GLOBAL_BATCH], Sft(**settings), 0, target)
+        return None
+    if job.kind == "reward":
+        reward.run(start, ROWS, Training(**settings), 0, target)
         return None
     alignment = alignment_of(job, start, folder)
     training: Training = Align(**settings)

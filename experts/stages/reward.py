@@ -24,6 +24,7 @@ from experts.device import Device, probe
 from experts.encoding import Tokenizer, completion_ids, prompt_ids
 from experts.ranks import rank, wait
 from experts.recipe import Training
+from experts.saving import gathered_weights
 from experts.train import LOG, Log, MarkComplete, arguments, fit, num_steps
 
 CENTER = 0.01
@@ -49,8 +50,9 @@ def run(start: Checkpoint, rows: Sequence[Preference], settings: Training, seed:
             callbacks=[Log(folder / LOG), MarkComplete()],
         )
         metrics = fit(trainer, folder)
+        weights = gathered_weights(trainer.model)
         if rank() == 0:
-            trainer.model.save_pretrained(folder)
+            trainer.model.save_pretrained(folder, state_dict=weights)
         wait()
     return metrics | {"pairs": len(pairs)}
 

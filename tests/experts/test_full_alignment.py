@@ -62,10 +62,10 @@ def test_it_is_exported_as_it_is(full, tmp_path):
 def test_one_process_does_not_serve_it_with_the_others_and_the_build_says_so(full, capsys):
     with pytest.raises(UserError, match=r"align.method = lora"):
         Engine(full.home)
-    assert experts_apart(full.home) == ["toy/conversation", "toy/multi_task"]
+    assert experts_apart(full.home) == ["toy/conversation"], "multi_task is an arm, and no expert that is offered"
     given = ["--home", str(full.home), "--recipe", "tiny", "--set", f"foundation.base={full.base.base}"]
     assert main(["build", str(full.domain.folder), *given, *same_settings(full)]) == 0
-    assert "No router is fitted: toy/conversation, toy/multi_task" in capsys.readouterr().err
+    assert "No router is fitted: toy/conversation and" in capsys.readouterr().err
 
 
 def same_settings(build):

@@ -160,7 +160,11 @@ def test_recipes_of_the_hub_are_at_commits(name):
         assert int(revision, 16) > 0
 
 
-def test_quantised_training_needs_cuda(tmp_path, capsys):
-    arguments = ["--recipe", "tiny", "--set", "pretrain.method=qlora", "--home", str(tmp_path)]
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [("pretrain", "needs a CUDA device"), ("align", "needs a CUDA device"), ("reward_model", "takes lora alone")],
+)
+def test_quantised_training_needs_cuda(section, message, tmp_path, capsys):
+    arguments = ["--recipe", "tiny", "--set", f"{section}.method=qlora", "--home", str(tmp_path)]
     assert main(["build", "mortgage", *arguments]) == 1
-    assert "needs a CUDA device" in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -19,7 +19,7 @@ from experts.launcher import Launch, find_launch, read_settings
 from experts.train import LOG
 from tests.fakes_ranks import JOBS, prepared, run_job, run_ranks
 
-ALIGNED = [name for name, job in JOBS.items() if job.kind != "sft"]
+ALIGNED = [name for name, job in JOBS.items() if job.kind not in ("sft", "reward")]
 STEPS = 6
 
 
