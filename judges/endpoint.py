@@ -13,7 +13,7 @@ import openai
 from openai import OpenAI
 
 from domains.errors import UserError
-from judges.pace import Budget, Pace, Refused, Spent, pause_seconds
+from judges.pace import Budget, Pace, Refused, Spent, pause_seconds, retry_after_seconds
 
 __all__ = ["Budget", "Endpoint", "Refused", "Reply", "Spent", "read_reply"]
 
@@ -25,6 +25,10 @@ RENAMED = {"max_tokens": "max_completion_tokens"}
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Unusable(UserError):
+    """The endpoint answers, but will never serve this model with this key."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,10 @@ class Endpoint:
         if isinstance(error, openai.APIConnectionError):
             return UserError(self.unreachable(error))
         if isinstance(error, openai.APIStatusError) and error.status_code in UNUSABLE:
-            return UserError(
+            return Unusable(
                 f"The endpoint {self.url} refused model '{self.model_name}' (HTTP {error.status_code}). {self.advice}"
             )
-        return Refused(str(error), for_now=is_transient(error))
+        return Refused(str(error), is_transient(error), retry_after_seconds(headers_of(error)))
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in order, `concurrency` at a time; the first error cancels what has not begun."""

@@ -1,7 +1,7 @@
 """Several OpenAI-compatible endpoints with the same model, as one: each request goes to the least loaded of them.
 
-Each keeps its own pace, so one that is told to slow down slows nobody else. One that is dead is taken out, and its
-requests are asked elsewhere.
+Each keeps its own pace, so one that is told to slow down slows nobody else. What one cannot serve for now is asked
+elsewhere at once; one that cannot be reached three times, with growing pauses, is taken out.
 """
 
 from __future__ import annotations
@@ -17,29 +17,33 @@ from typing import Any, TypeVar
 from openai import OpenAI
 
 from domains.errors import UserError
-from judges.endpoint import Endpoint, Refused, Reply, Spent, side_by_side
+from judges.endpoint import Endpoint, Refused, Reply, Spent, Unusable, side_by_side
+from judges.pace import pause_seconds
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PAUSE_SECONDS = 1.0
+STRIKES = 3
 LOG = logging.getLogger(__name__)
 
 
 @dataclass
 class Load:
-    """Requests under way at each endpoint, and why some are out."""
+    """Requests under way at each endpoint, how often in a row each could not be reached, and why some are out."""
 
     under_way: Counter[int] = field(default_factory=Counter)
+    strikes: Counter[int] = field(default_factory=Counter)
     out: dict[int, UserError] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Endpoints of one model. The first one's URL names them: answers that were kept stay valid when others are added
-    or left out."""
+    """Endpoints of one model, which themselves try a request once; what all refuse for now is tried `retries` times
+    more. The first one's URL names them: answers that were kept stay valid when others are added or left out."""
 
     members: tuple[Endpoint, ...]
+    retries: int = 2
     load: Load = field(default_factory=Load, compare=False)
 
     @property
@@ -67,20 +71,37 @@ class Endpoints:
         """One reply. What an endpoint cannot give for now is asked of another one; without any that works it is a
         UserError, and what each of them refuses is `Refused`."""
         refused: dict[int, Refused] = {}
+        tries = 0
         while True:
+            if self.all_refused(refused):
+                if tries == self.retries:
+                    raise next(iter(refused.values()))
+                tries += 1
+                refused.clear()
             place = self.take(refused)
             try:
-                return self.members[place].complete(clients[place], messages, **options)
+                reply = self.members[place].complete(clients[place], messages, **options)
             except Spent:
                 raise
             except Refused as error:
                 if not error.for_now:
                     raise
                 refused[place] = error
+                headers = {} if error.after_seconds is None else {"retry-after": str(error.after_seconds)}
+                self.members[place].pace.back_off(pause_seconds(headers, tries))
             except UserError as error:
-                self.take_out(place, error)
+                self.strike(place, error)
+            else:
+                self.load.strikes[place] = 0
+                return reply
             finally:
                 self.release(place)
+
+    def all_refused(self, refused: Mapping[int, Refused]) -> bool:
+        """Whether every endpoint that is not out has refused."""
+        with self.load.changed:
+            left = set(range(len(self.members))) - self.load.out.keys()
+        return bool(left) and left <= refused.keys()
 
     def take(self, refused: Mapping[int, Refused]) -> int:
         """The least loaded endpoint that is not full; waits while all are."""
@@ -108,13 +129,18 @@ class Endpoints:
             self.load.under_way[place] -= 1
             self.load.changed.notify_all()
 
-    def take_out(self, place: int, error: UserError) -> None:
-        """Ask this endpoint no more."""
+    def strike(self, place: int, error: UserError) -> None:
+        """An endpoint cannot be reached: leave it alone for a while, or for good. What fails at the same time is one
+        strike."""
         with self.load.changed:
-            known = place in self.load.out
+            if place in self.load.out or self.is_paused(place) and not isinstance(error, Unusable):
+                return
+            self.load.strikes[place] += 1
+            if self.load.strikes[place] < STRIKES and not isinstance(error, Unusable):
+                self.members[place].pace.back_off(pause_seconds({}, self.load.strikes[place] - 1))
+                return
             self.load.out[place] = error
-        if not known:
-            LOG.warning("%s It is asked no more; %d are left.", error, len(self.members) - len(self.load.out))
+        LOG.warning("%s It is asked no more; %d are left.", error, len(self.members) - len(self.load.out))
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results in order, as many at a time as all endpoints take."""
@@ -126,9 +152,9 @@ AnyEndpoint = Endpoint | Endpoints
 
 def endpoints_of(urls: str, model: str, key_env: str) -> AnyEndpoint:
     """The endpoint of a URL, or those of several, comma-separated."""
-    found = [Endpoint(url.strip(), model, key_env) for url in urls.split(",")]
-    if len(found) == 1:
-        return found[0]
+    if "," not in urls:
+        return Endpoint(urls.strip(), model, key_env)
+    found = [Endpoint(url.strip(), model, key_env, retries=0) for url in urls.split(",")]
     if len({each.url for each in found}) < len(found) or not all(each.base_url for each in found):
         raise UserError(f"--endpoint {urls} names an endpoint twice, or none between two commas. Give each URL once.")
     return Endpoints(tuple(found))

@@ -17,12 +17,12 @@ MAX_PAUSE_SECONDS = 60.0
 class Refused(Exception):
     """The endpoint is there but did not serve this one request (too long, filtered, overloaded, unknown option).
 
-    `for_now`: the same request may be served later.
+    `for_now`: the same request may be served later, in `after_seconds` where the endpoint said so.
     """
 
-    def __init__(self, reason: str, for_now: bool = False) -> None:
+    def __init__(self, reason: str, for_now: bool = False, after_seconds: float | None = None) -> None:
         super().__init__(reason)
-        self.for_now = for_now
+        self.for_now, self.after_seconds = for_now, after_seconds
 
 
 class Spent(Refused):

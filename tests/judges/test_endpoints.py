@@ -13,6 +13,7 @@ from experts.answers import Answerer, AnswerStore, Decoding
 from experts.remote import RemoteModel
 from judges.endpoint import Budget, Endpoint, Refused, Spent
 from judges.endpoints import Endpoints, endpoints_of
+from judges.pace import Pace
 from tests.fakes_judges import failed, said, scripted_endpoint
 
 PROMPTS = [(Message("user", f"Question {i}?"),) for i in range(40)]
@@ -22,7 +23,7 @@ DEAD = "http://127.0.0.1:9/v1"  # nothing listens on the discard port of this ma
 
 def pool(*urls, **settings):
     settings = {"retries": 0, "concurrency": 2, "timeout_seconds": 5.0} | settings
-    return Endpoints(tuple(Endpoint(url, "m1", **settings) for url in urls))
+    return Endpoints(tuple(Endpoint(url, "m1", **settings) for url in urls), retries=1)
 
 
 def asked(body):
@@ -92,7 +93,7 @@ def server(name):
     )
 
 
-def test_one_of_two_servers_is_killed_in_the_middle(tmp_path, caplog):
+def test_one_of_two_servers_is_killed_in_the_middle(tmp_path):
     """Two processes; one gets the signal that cannot be caught once ten answers are kept. Every row is there once, from
     both servers, and those that the dead one owed come from the other."""
     first, second = server("first"), server("second")
@@ -124,15 +125,31 @@ def test_one_of_two_servers_is_killed_in_the_middle(tmp_path, caplog):
     assert {answer.text for answer in answers} == {"from first", "from second"}
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert len(lines) == len(PROMPTS)
-    assert [record.message for record in caplog.records if "asked no more; 1 are left" in record.message]
+    assert found.load.strikes[0] > 0
 
 
 def test_without_any_that_works_it_is_a_user_error(tmp_path, caplog):
     with pytest.raises(UserError, match="cannot be reached"):
         answers_of(pool(DEAD, "http://127.0.0.1:19/v1"), tmp_path)
-    with pytest.raises(UserError, match="cannot be reached"):
-        ask(pool(DEAD, "http://127.0.0.1:19/v1"))
-    assert len([r for r in caplog.records if "0 are left" in r.message]) == 2
+    assert len([r for r in caplog.records if "0 are left" in r.message]) == 1
+
+
+def test_a_dead_endpoint_is_taken_out_at_the_third_strike(caplog):
+    """Failures at the same time are one strike; the other endpoint answers all along; a success begins anew."""
+    with scripted_endpoint(told("b")) as second:
+        now = [0.0]
+        paused = Pace(sleep=lambda seconds: None, clock=lambda: now[0])
+        dead = Endpoint(DEAD, "m1", retries=0, pace=paused)
+        found = Endpoints((dead, Endpoint(second.url, "m1", retries=0)))
+        for strikes, seconds in ((1, 0), (1, 0), (2, 100), (2, 0), (3, 100)):
+            now[0] += seconds
+            assert ask(found).text == "b: Hello"
+            assert found.load.strikes[0] == strikes
+        assert list(found.load.out) == [0]
+        assert "asked no more; 1 are left" in caplog.text
+        found.load.strikes[1] = 2
+        assert ask(found).text == "b: Hello"
+        assert found.load.strikes[1] == 0
 
 
 def test_an_overloaded_endpoint_is_left_alone_and_the_other_serves():
@@ -142,16 +159,14 @@ def test_an_overloaded_endpoint_is_left_alone_and_the_other_serves():
         scripted_endpoint(lambda body: (*failed(429, "busy"), busy)) as first,
         scripted_endpoint(told("b")) as second,
     ):
-        found = pool(first.url, second.url, retries=0)
-        found.members[0].pace.back_off(0)
-        assert ask(found).text == "b: Hello"
-        found.members[0].pace.back_off(30)
-        assert [ask(found).text for _ in range(3)] == ["b: Hello"] * 3
+        found = pool(first.url, second.url)
+        assert [ask(found).text for _ in range(4)] == ["b: Hello"] * 4
     assert len(first.requests) == 1
     assert found.load.out == {}
 
 
 def test_what_every_endpoint_refuses_for_now_is_refused():
+    """One retry: each is asked twice."""
     with scripted_endpoint(lambda body: failed(503, "busy")) as first, scripted_endpoint(told("b")) as second:
         found = pool(first.url, second.url)
         assert ask(found).text == "b: Hello"
@@ -163,7 +178,7 @@ def test_what_every_endpoint_refuses_for_now_is_refused():
         with pytest.raises(Refused) as refused:
             ask(found)
         assert refused.value.for_now
-        assert (len(first.requests), len(second.requests)) == (1, 1)
+        assert (len(first.requests), len(second.requests)) == (2, 2)
 
 
 def test_a_request_that_is_wrong_is_asked_once():
