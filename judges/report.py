@@ -250,7 +250,8 @@ def load(folder: str | Path) -> Report:
 
 def compare_reports(a: Report, b: Report, arms: tuple[str, str] | None = None) -> list[Comparison]:
     """Report a against report b, paired by item, on every arm and metric that both have, or arms[0] of a against
-    arms[1] of b; one Holm family. `difference` is a - b, so "better" means that a is better.
+    arms[1] of b; one Holm family. `difference` is a - b, so "better" means that a is better. Items that changed between
+    the two (see `changed_items`) are left out.
     """
     if a.domain != b.domain:
         raise UserError(f"The reports are of '{a.domain}' and '{b.domain}'. Compare two reports of one domain.")
@@ -265,6 +266,12 @@ def compare_reports(a: Report, b: Report, arms: tuple[str, str] | None = None) -
     return decided(family, untrusted)
 
 
+def changed_items(a: Report, b: Report) -> list[str]:
+    """Items that both reports have by name, of which what is known (task, label, length) is not the same: the data was
+    edited in between, so an answer to the one says nothing about an answer to the other."""
+    return sorted(item for item, facts in a.items.items() if item in b.items and b.items[item] != facts)
+
+
 def routing_accuracy(confusion: Mapping[str, Any]) -> Metric:
     """The share on the diagonal of a confusion matrix, with a Wilson interval."""
     counts = confusion["counts"]
@@ -275,7 +282,13 @@ def routing_accuracy(confusion: Mapping[str, Any]) -> Metric:
 
 def _compare_arms(a: Report, b: Report, arm_a: str, arm_b: str) -> list[Comparison]:
     sides = (("a", a, arm_a), ("b", b, arm_b))
-    rows = [replace(row, arm=side) for side, report, arm in sides for row in report.rows if row.arm == arm]
+    changed = set(changed_items(a, b))
+    rows = [
+        replace(row, arm=side)
+        for side, report, arm in sides
+        for row in report.rows
+        if row.arm == arm and row.item not in changed
+    ]
     clusters = {item: facts["cluster"] for r in (b, a) for item, facts in r.items.items() if "cluster" in facts}
     found = [measure for measure in measures(rows, clusters) if {"a", "b"} <= measure.features.keys()]
     return [compare_measure(measure, "a", "b") for measure in found]

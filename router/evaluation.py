@@ -356,9 +356,14 @@ def epochs_note(run: Evaluation) -> str:
     """How much the two ways to instruction following were trained."""
     recipe = run.build.recipe
     return (
-        f"SFT after DAPT trains the house instructions for {recipe.sft_after_dapt.epochs:g} epochs in each domain, the "
-        f"instruct model (and so the residual) for {recipe.house.epochs:g} epochs once."
+        f"SFT after DAPT trains the house instructions for {passes(recipe.sft_after_dapt.epochs)} in each domain, the "
+        f"instruct model (and so the residual) for {passes(recipe.house.epochs)} once."
     )
+
+
+def passes(epochs: float) -> str:
+    """A number of epochs in words."""
+    return f"{epochs:g} epoch{'' if epochs == 1 else 's'}"
 
 
 def arms_of(domain: Domain) -> dict[str, str]:

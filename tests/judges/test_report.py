@@ -3,12 +3,13 @@
 import json
 import math
 import time
+from dataclasses import replace
 
 import pytest
 
 from domains.errors import UserError
 from judges.headlines import format_interval, format_value
-from judges.report import Report, Row, compare, compare_reports, load, metrics, routing_accuracy, table
+from judges.report import Report, Row, changed_items, compare, compare_reports, load, metrics, routing_accuracy, table
 from tests.fakes_report import ARMS, FOLLOWS, fake_report, fake_rows
 
 
@@ -22,8 +23,8 @@ def shares(arm: str, values: str, metric: str = "instruction_following") -> list
     return [Row(arm, metric, f"i{place}", None if mark == "-" else float(mark)) for place, mark in enumerate(values)]
 
 
-def only(found, arm, metric):
-    (one,) = [m for m in found if (m.arm, m.metric) == (arm, metric)]
+def only(found, arm, metric, name="arm"):
+    (one,) = [m for m in found if (getattr(m, name), m.metric) == (arm, metric)]
     return one
 
 
@@ -263,6 +264,18 @@ def test_compare_reports_pairs_by_arm_metric_and_item(report):
     assert [c.arm_a for c in found if c.metric == "empathy"] == list(ARMS)
     assert all(c.arm_a == c.arm_b for c in found)
     assert all(c.difference == pytest.approx(0.2) for c in found if c.metric == "empathy")
+
+
+def test_compare_reports_leaves_out_items_that_changed(report):
+    """One instruction was rewritten between the reports (its length differs): its answers are no pair."""
+    item = next(row.item for row in report.rows if row.metric == "instruction_following")
+    first, second = (replace(report, items={item: {"task": "instructions", "words": words}}) for words in (12, 30))
+    assert changed_items(first, second) == [item]
+    assert changed_items(first, first) == changed_items(first, report) == []
+    arms = ("dapt", "foundation")
+    before = only(compare_reports(first, first, arms), "dapt", "instruction_following", "arm_a")
+    after = only(compare_reports(first, second, arms), "dapt", "instruction_following", "arm_a")
+    assert after.n == before.n - 1
 
 
 def test_compare_reports_refuses_what_cannot_be_paired(report):
