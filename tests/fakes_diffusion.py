@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from domains.example import Message
-from experts.improvement.learners.diffusion import predicted_noise, tensor_of, words_BLD
+from experts.improvement.learners.diffusion import predicted, target_of, tensor_of, words_BLD
 from judges.pictures import COLOURS, SHAPES, Box, Picture, draw
 from judges.verifier import Task
 
@@ -35,9 +35,9 @@ def picture(shape: str, colour: str) -> Picture:
     return draw(SIZE, shape, colour, Box(1, 1, 6, 6))
 
 
-@lru_cache(maxsize=1)
-def tiny_model() -> tuple[nn.Module, Any]:
-    """An untrained U-Net with cross-attention, and its scheduler; nobody changes it."""
+@lru_cache(maxsize=2)
+def tiny_model(prediction: str) -> tuple[nn.Module, Any]:
+    """An untrained U-Net with cross-attention, and its scheduler ("epsilon" or "v_prediction"); nobody changes it."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     torch.manual_seed(0)
@@ -47,9 +47,7 @@ def tiny_model() -> tuple[nn.Module, Any]:
         cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
         class_embed_type="projection", projection_class_embeddings_input_dim=32,
     )  # fmt: skip
-    scheduler = DDIMScheduler(
-        num_train_timesteps=LEVELS, beta_start=0.001, beta_end=0.15, clip_sample=True, set_alpha_to_one=True
-    )
+    scheduler = DDIMScheduler(num_train_timesteps=LEVELS, beta_start=0.001, beta_end=0.15, prediction_type=prediction)
     return unet, scheduler
 
 
@@ -67,8 +65,8 @@ def pretrain(unet: nn.Module, scheduler: Any, steps: int, wrong_share: float, se
         words = words_BLD([t.question for t in chosen], WORDS, 32)
         levels = torch.randint(LEVELS, (BATCH,), generator=generator)
         noise = torch.randn(pictures.shape, generator=generator)
-        found = predicted_noise(unet, scheduler.add_noise(pictures, noise, levels), levels, words)
-        loss = (found - noise).square().mean()
+        found = predicted(unet, scheduler.add_noise(pictures, noise, levels), levels, words)
+        loss = (found - target_of(scheduler, pictures, noise, levels)).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -2,8 +2,9 @@
 
 It draws pictures with DDIM (arXiv 2010.02502) and trains a LoRA with Diffusion-DPO (Wallace et al., arXiv 2311.12908)
 against its frozen start. The evidence bound stands for the log-probability: with unit weights on all T noise levels,
-log p(x) = -T/2 E_t ||noise - predicted noise||^2 up to a constant, so that any objective of experts/objectives that
-reads log-ratios applies: `dpo` is eq. 14 of the paper, `s_dpo` the same against several rejected pictures.
+log p(x) = -T/2 E_t ||noise - predicted noise||^2 up to a constant (of velocities, where the model predicts these), so
+that any objective of experts/objectives that reads log-ratios applies: `dpo` is eq. 14 of the paper, `s_dpo` the same
+against several rejected pictures.
 
 Needs the extra: pip install 'expertsmith[diffusers]'.
 """
@@ -124,8 +125,8 @@ class DiffusionLearner:
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(self.drawing.steps)
         for step in scheduler.timesteps:
-            noise_BCHW = predicted_noise(self.unet, picture_BCHW, step, words_BLD)
-            picture_BCHW = scheduler.step(noise_BCHW, step, picture_BCHW).prev_sample
+            found_BCHW = predicted(self.unet, picture_BCHW, step, words_BLD)
+            picture_BCHW = scheduler.step(found_BCHW, step, picture_BCHW).prev_sample
         return [Picture.of(one.permute(1, 2, 0).double().numpy() / 2 + 0.5) for one in picture_BCHW]
 
     def noise(self, name: str) -> Tensor:
@@ -184,10 +185,11 @@ class DiffusionLearner:
         return int(self.scheduler.config["num_train_timesteps"])
 
     def log_probabilities(self, inputs: Noised) -> Tensor:
-        """The estimate -T/2 ||noise - predicted noise||^2 of each picture (N,), in nats up to a constant."""
+        """The estimate -T/2 ||target - prediction||^2 of each picture (N,), in nats up to a constant."""
         noised = self.scheduler.add_noise(inputs.pictures, inputs.noise, inputs.levels)
-        found = predicted_noise(self.unet, noised, inputs.levels, inputs.words)
-        return -self.num_levels / 2 * (inputs.noise - found).square().flatten(1).sum(1)
+        found = predicted(self.unet, noised, inputs.levels, inputs.words)
+        target = target_of(self.scheduler, inputs.pictures, inputs.noise, inputs.levels)
+        return -self.num_levels / 2 * (target - found).square().flatten(1).sum(1)
 
     def save(self, folder: Path) -> None:
         """The LoRA and the version."""
@@ -224,11 +226,19 @@ def diffusers() -> Any:
     return library
 
 
-def predicted_noise(unet: Any, noised_NCHW: Tensor, levels: Tensor, words_NLD: Tensor) -> Tensor:
-    """A U-Net's prediction; one that takes class labels as vectors gets the sum of the words there as well."""
+def predicted(unet: Any, noised_NCHW: Tensor, levels: Tensor, words_NLD: Tensor) -> Tensor:
+    """What a U-Net predicts (N, C, H, W); one that takes class vectors gets the sum of the words there as well."""
     labels = words_NLD.sum(1) if unet.config["class_embed_type"] == "projection" else None
-    noise_NCHW: Tensor = unet(noised_NCHW, levels, words_NLD, class_labels=labels).sample
-    return noise_NCHW
+    found_NCHW: Tensor = unet(noised_NCHW, levels, words_NLD, class_labels=labels).sample
+    return found_NCHW
+
+
+def target_of(scheduler: Any, pictures: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
+    """What the U-Net of a scheduler should predict: the noise, or the velocity."""
+    if scheduler.config["prediction_type"] != "v_prediction":
+        return noise
+    velocity: Tensor = scheduler.get_velocity(pictures, noise, levels)
+    return velocity
 
 
 def spread(values: Tensor, present_BC: Tensor) -> Tensor:
