@@ -59,9 +59,12 @@ class Burst:
 
 
 class Learner(Protocol[Answer]):
-    """Answers and trains. `version` grows by one with every training that is taken up; `load` takes up a saved one."""
+    """Answers and trains; `load` takes up what another one, or an earlier process, has saved."""
 
-    version: int
+    @property
+    def version(self) -> int:
+        """How many trainings were taken up."""
+        ...
 
     def answer(self, task: Task, trace: Sequence[Attempt[Answer]], seed: int) -> Answer:
         """An answer; with a trace, a revision of its last attempt."""

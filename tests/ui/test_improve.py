@@ -85,6 +85,7 @@ def test_the_bench_measures_four_arms_and_goes_on(home):
     assert cost["sft"]["train_units"] == pytest.approx(cost["after"]["train_units"], rel=0.05)
     assert cost["best_of"]["tokens_per_answer"] > 2 * cost["before"]["tokens_per_answer"]
     assert cost["best_of"]["pass_rate"] >= cost["before"]["pass_rate"]
+    assert all(0 <= row["low"] <= row["pass_rate"] <= row["high"] <= 1 and row["low"] < row["high"] for row in rows)
     assert weights_digest(home / EXPERT) == before
     (home / EXPERT / "adapter_model.safetensors").unlink()  # what was measured is read, not measured again
     assert measure([case], [1, 2], home)["rows"] == result["rows"]

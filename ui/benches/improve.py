@@ -34,7 +34,7 @@ from experts.recipe import Improve
 from judges.comparisons import compare_measure, decided
 from judges.metrics import Row, measures
 from judges.scoring import load_judges
-from judges.stats import mean_interval
+from judges.stats import wilson_interval
 from judges.verdict import Answered
 from judges.verifier import Task, Verifier
 from ui.plots import Effect, forest
@@ -241,8 +241,8 @@ def tell(line: str) -> None:
 
 
 def table(case: Case, found: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A line an arm and judge: the pass rate over prompts (each the mean of its seeds), its gain over `before`, paired
-    by prompt, and what it cost."""
+    """A line an arm and judge: the pass rate over prompts (each the mean of its seeds, which counts as one trial), its
+    gain over `before`, paired by prompt, and what it cost."""
     rows = [row for name in (case.judge, VERIFIER) for row in item_rows(name, found)]
     lines = []
     for measure in measures(rows):
@@ -251,7 +251,7 @@ def table(case: Case, found: Sequence[Measured]) -> list[dict[str, Any]]:
         for arm in ARMS:
             values = [row.value for row in rows if row.metric == measure.metric and row.arm == arm]
             scored = [value for value in values if value is not None]
-            interval, gain = mean_interval(scored), gains.get(arm)
+            interval, gain = wilson_interval(sum(scored), len(scored)), gains.get(arm)
             its = [each for each in found if each.arm == arm]
             lines.append(
                 {"case": case.name, "judge": measure.metric, "arm": arm, "n": len(scored), "seeds": len(its),
