@@ -344,6 +344,11 @@ def notes(run: Evaluation) -> list[str]:
     return found
 
 
+def passes(epochs: float) -> str:
+    """A number of epochs in words."""
+    return f"{epochs:g} epoch{'' if epochs == 1 else 's'}"
+
+
 def epochs_note(run: Evaluation) -> str:
     """How much the two ways to instruction following were trained."""
     recipe = run.build.recipe
@@ -351,11 +356,6 @@ def epochs_note(run: Evaluation) -> str:
         f"SFT after DAPT trains the house instructions for {passes(recipe.sft_after_dapt.epochs)} in each domain, the "
         f"instruct model (and so the residual) for {passes(recipe.house.epochs)} once."
     )
-
-
-def passes(epochs: float) -> str:
-    """A number of epochs in words."""
-    return f"{epochs:g} epoch{'' if epochs == 1 else 's'}"
 
 
 def arm_names(text: Sequence[str]) -> tuple[str, ...]:
