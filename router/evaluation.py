@@ -352,6 +352,11 @@ def notes(run: Evaluation) -> list[str]:
     return found
 
 
+def passes(epochs: float) -> str:
+    """A number of epochs in words."""
+    return f"{epochs:g} epoch{'' if epochs == 1 else 's'}"
+
+
 def epochs_note(run: Evaluation) -> str:
     """How much the two ways to instruction following were trained."""
     recipe = run.build.recipe

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from domains.plugins import load_plugin, plugin_names
 
 Status = Literal["ok", "empty", "encrypted", "corrupt", "too_large", "unsupported"]
@@ -117,7 +119,8 @@ def bounded(limits: Limits) -> Iterator[None]:
         raise TimeoutError
 
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    within = [limits.max_memory_bytes, *(limit for limit in (before, hard) if limit != resource.RLIM_INFINITY)]
+    allowed = psutil.Process().memory_info().data + limits.max_memory_bytes  # besides what the process has already
+    within = [allowed, *(limit for limit in (before, hard) if limit != resource.RLIM_INFINITY)]
     handler = signal.signal(signal.SIGALRM, expire)
     resource.setrlimit(resource.RLIMIT_DATA, (min(within), hard))
     signal.setitimer(signal.ITIMER_REAL, limits.max_seconds)
