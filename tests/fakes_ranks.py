@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from domains.errors import UserError
 from domains.example import Example, Message, Preference
 from experts import ranks
 from experts.alignment import REFERENCES, Alignment, train_preferences
@@ -106,6 +107,15 @@ def ask_cache(folder: Path) -> list[tuple[float, ...]]:
         return ReferenceCache(folder / REFERENCES).filled([row.id for row in ROWS], ROWS, score_rows)
 
 
+def refused(digest: str) -> str:
+    """What is said when the ranks' inputs are to be the same."""
+    try:
+        ranks.check_same(digest, "inputs of a stage")
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def pretend_accelerator() -> None:
     """Let accelerate shard on a CPU: it starts FSDP for accelerators alone, so the CPU is called one."""
     from accelerate import PartialState
@@ -131,6 +141,7 @@ def main(folder: Path, names: Sequence[str]) -> None:
         state = alignment.state() if alignment else {}
         (folder / name / f"rank-{ranks.rank()}.json").write_text(json.dumps(state))
     known = {"ranks": ranks.num_ranks(), "cache": ask_cache(folder), "agreed": ranks.agreed(ranks.rank() == 0)}
+    known["refused"] = [refused("ab" * 32), refused(str(ranks.rank()) * 64)]
     known["means"] = ranks.means({"b": 10.0 * ranks.rank(), "a": 1.0})
     (folder / f"rank-{ranks.rank()}.json").write_text(json.dumps(known))
     ranks.leave()

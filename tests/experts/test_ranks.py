@@ -133,3 +133,5 @@ def test_a_cache_is_written_once_and_read_by_all(two):
     assert known[0]["ranks"] == 2
     assert known[0]["agreed"] is True
     assert known[0]["means"] == {"a": 1.0, "b": 5.0}
+    assert known[0]["refused"][0] == ""
+    assert "different inputs of a stage. Every host needs the same" in known[0]["refused"][1]
