@@ -52,8 +52,8 @@ def page(found: Numbers) -> str:
         "python -m ui.benches._scaling_page docs/scaling.json docs/scaling.md\n```",
         "## Measured",
         "Each cost is fitted by least squares as `seconds = fixed + per unit x amount`; r2 is the share of the "
-        "variance that the line explains. Each point is the median of "
-        f"{found['repeats']} after one run that warms up.",
+        "variance that the line explains. Points are medians; runs of each after one that warms up: "
+        f"{found['repeats']}.",
         measured(found),
         *(section(found, fit) for fit in found["fits"]),
         *on_paper(found),
