@@ -219,11 +219,16 @@ def add_judging(verbs: Any) -> None:
         dest="overrides",
         help="e.g. bertscore.idf=true",
     )
+    add_bench(verbs)
+
+
+def add_bench(verbs: Any) -> None:
+    """The verb that measures this machine."""
     bench = verb(verbs, "bench", commands.bench, "Measurements of this machine.", "expertsmith bench preference --json")
     bench.add_argument(
         "name",
         metavar="NAME",
-        help="preference, objectives, recommendation, references, residual, router, evaluation or serving",
+        help="preference, objectives, recommendation, references, residual, device, router, evaluation, serving or scaling",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
