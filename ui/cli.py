@@ -228,7 +228,8 @@ def add_bench(verbs: Any) -> None:
     bench.add_argument(
         "name",
         metavar="NAME",
-        help="preference, objectives, recommendation, references, residual, device, router, evaluation, serving, scaling",
+        help="preference, objectives, recommendation, references, residual, device, router, evaluation, "
+        "scaling or serving",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
