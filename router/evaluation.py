@@ -366,11 +366,6 @@ def epochs_note(run: Evaluation) -> str:
     )
 
 
-def passes(epochs: float) -> str:
-    """A number of epochs in words."""
-    return f"{epochs:g} epoch{'' if epochs == 1 else 's'}"
-
-
 def arms_of(domain: Domain) -> dict[str, str]:
     """The arms of a domain, each with a sentence."""
     return CALL_ARMS if CALLS in domain.tracks else ARMS

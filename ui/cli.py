@@ -144,8 +144,8 @@ def add_bench(verbs: Any) -> None:
     bench.add_argument(
         "name",
         metavar="NAME",
-        help="preference, objectives, recommendation, references, residual, router, evaluation, serving, improve, edge "
-        "or tools",
+        help="preference, objectives, recommendation, references, residual, device, router, evaluation, scaling, "
+        "serving, improve, edge or tools",
     )
     bench.add_argument(
         "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -44,7 +45,18 @@ class Peak:
                 anonymous += memory.rss - memory.shared
         except psutil.Error:
             return
+        resident = max(resident, high_water(root.pid))
         self.resident, self.anonymous = max(self.resident, resident), max(self.anonymous, anonymous)
+
+
+def high_water(pid: int) -> int:
+    """The largest resident memory of a process so far in bytes, where the kernel says it (Linux). Not `ru_maxrss`,
+    which begins at that of the process which started it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def measured(command: Sequence[str], environment: Mapping[str, str]) -> Measured:
@@ -66,7 +78,6 @@ def measured(command: Sequence[str], environment: Mapping[str, str]) -> Measured
     process.returncode = os.waitstatus_to_exitcode(status)
     reader.join()
     process.stderr.close()
-    resident = max(peak.resident, usage.ru_maxrss * 1024)
     text = b"".join(errors).decode(errors="replace")
     cpu = usage.ru_utime + usage.ru_stime
-    return Measured(seconds, cpu, resident / 2**20, peak.anonymous / 2**20, process.returncode, text)
+    return Measured(seconds, cpu, peak.resident / 2**20, peak.anonymous / 2**20, process.returncode, text)

@@ -30,29 +30,30 @@ DAPT_TOKENS, SFT_TOKENS, PAIRS, PROMPT, ANSWER = 1e9, 50e6, 100_000, 300, 200
 DISK = 2e9
 MEANING = {
     "training tokens": "LoRA of rank 16, forward and backward, one row",
-    "candidates": "a prompt of 120 words with all its answers of 48 words, the prompt computed once",
-    "experts": "one token of 8 answers by so many adapters in the same batch",
-    "domains": "one request routed by the nearest of 30 examples a domain",
-    "users": "one token of each of so many answers, 128 tokens before it",
-    "documents": "read, cleaned, personal data replaced, written; one process",
-    "residual": "three models of this size in, one out, bf16",
+    "candidates": "A prompt of 120 words with all its answers of 48 words, the prompt computed once",
+    "experts": "One token of 8 answers by so many adapters in the same batch",
+    "domains": "One request routed by the nearest of 30 examples a domain",
+    "users": "One token of each of so many answers, 128 tokens before it",
+    "documents": "Read, cleaned, personal data replaced, written; one process",
+    "residual": "Three models of this size in, one out, bf16",
 }
 
 
 def page(found: Numbers) -> str:
     """The page in Markdown."""
-    machine = found["machine"]
+    machine, quick = found["machine"], " --quick" if found["quick"] else ""
     parts = [
         "# Scaling: what is measured, and what it means for larger models",
         f"Measured on a machine with {machine['cores']} CPU cores ({machine['threads']} in use, {machine['dtype']}) "
         f"with the embedded model of {machine['weights'] / 1e6:.0f} million weights; seconds are processor time of one "
         "core, because other work ran beside. No accelerator took part: everything about H100 below is arithmetic from "
         "the stated assumptions; `expertsmith bench device` measures training where there is one.",
-        "```\nexpertsmith bench scaling --json > docs/scaling.json      # minutes\n"
+        f"```\nOMP_NUM_THREADS=1 expertsmith bench scaling{quick} --json > docs/scaling.json\n"
         "python -m ui.benches._scaling_page docs/scaling.json docs/scaling.md\n```",
         "## Measured",
         "Each cost is fitted by least squares as `seconds = fixed + per unit x amount`; r2 is the share of the "
-        "variance that the line explains. Each point is the median after a run that warms up.",
+        "variance that the line explains. Points are medians; runs of each after one that warms up: "
+        f"{found['repeats']}.",
         measured(found),
         *(section(found, fit) for fit in found["fits"]),
         *on_paper(found),
@@ -84,7 +85,7 @@ def section(found: Numbers, fit: Numbers) -> str:
         for row in rows
     ]
     heads = [rows[0]["unit"], "seconds", "by the line", *(key.replace("_", " ") for key in more)]
-    return f"### {fit['curve'].capitalize()}\n\n{MEANING[fit['curve']].capitalize()}.\n\n{table(heads, lines)}"
+    return f"### {fit['curve'].capitalize()}\n\n{MEANING[fit['curve']]}.\n\n{table(heads, lines)}"
 
 
 def on_paper(found: Numbers) -> list[str]:
@@ -102,7 +103,7 @@ def on_paper(found: Numbers) -> list[str]:
         serving_table(),
         f"Answers at once with {CONTEXT} tokens each, 32 experts of rank 16 "
         f"({adapter_bytes(LLAMA_8B, 16) / 1e6:.0f} MB each) beside one copy of the base. A server with paged keys and "
-        "values (vLLM) is assumed. Measured here at 135M: a batch of 8 with 8 experts takes "
+        "values (vLLM) is assumed. By the line measured here at 135M, a batch of 8 with 8 experts takes "
         f"{line(fits['experts'], 8) / line(fits['experts'], 1):.2f} times as long as with one.",
         "### Routing, documents, residual",
         other_words(found, fits),
@@ -152,11 +153,11 @@ def serving_table() -> str:
     for machine in MACHINES[:2]:
         users = most_users(LLAMA_8B, CONTEXT, machine, 32)
         alone, full = (decode_seconds(LLAMA_8B, count, CONTEXT, machine) for count in (1, users))
-        lines.append([machine.name, f"{users}", f"{1 / alone:.0f}", f"{1 / full:.0f}", f"{users / full:.0f}"])
+        lines.append([machine.name, *(number(each) for each in (users, 1 / alone, 1 / full, users / full))])
     one = MACHINES[0]
     users = most_users(LLAMA_8B, CONTEXT, one, 32)
     rate = users / decode_seconds(LLAMA_8B, users, CONTEXT, one)
-    lines.append(["64 replicas of 1 x H100", f"{64 * users}", "as one", "as one", f"{64 * rate:.0f}"])
+    lines.append(["64 replicas of 1 x H100", number(64 * users), "as one", "as one", number(64 * rate)])
     return table(
         ["machine", "answers at once", "tokens/s of one alone", "tokens/s of each when full", "tokens/s in all"], lines
     )

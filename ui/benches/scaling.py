@@ -61,7 +61,12 @@ def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
         rows = [row for curve in curves(Path(folder)) for row in points(curve, quick)]
     names = list(dict.fromkeys(row["curve"] for row in rows))
     fits = [{"curve": name, **fitted([row for row in rows if row["curve"] == name])} for name in names]
-    return {"rows": rows, "fits": fits, "machine": machine()}
+    return {"rows": rows, "fits": fits, "machine": machine(), "repeats": repeats(quick), "quick": quick}
+
+
+def repeats(quick: bool) -> int:
+    """Timed runs of a point."""
+    return 1 if quick else REPEATS
 
 
 def machine() -> dict[str, Any]:
@@ -95,7 +100,7 @@ def points(curve: Curve, quick: bool) -> list[dict[str, Any]]:
     rows = []
     for amount in curve.amounts[: 3 if quick else None]:
         curve.measure(amount)
-        found = [curve.measure(amount) for _ in range(1 if quick else REPEATS)]
+        found = [curve.measure(amount) for _ in range(repeats(quick))]
         medians = {key: round(statistics.median(each[key] for each in found), 5) for key in found[0]}
         rows.append({"curve": curve.name, "unit": curve.unit, "amount": amount, **medians})
         print(rows[-1], file=sys.stderr, flush=True)
