@@ -77,7 +77,7 @@ def export(expert: Expert, kind: Kind, number_format: Format, out: Path) -> Expo
     if template_digest(tokenizer) != expert.template:
         raise UserError(f"Expert '{expert.name}' was trained with another chat template. Build it again.")
     out.mkdir(parents=True, exist_ok=True)
-    merged = load(checkpoint, torch.float32, "sdpa")
+    merged = load(checkpoint, torch.bfloat16 if number_format == "bf16" else torch.float32, "sdpa")  # as evaluated
     own = greedy(load(checkpoint, *device_format()), tokenizer)
     path = write(merged, tokenizer, kind, number_format, out / expert.name.replace("/", "--"))
     del merged

@@ -47,8 +47,10 @@ def test_safetensors_are_the_merged_expert(expert, merged, tmp_path, number_form
 
 
 @pytest.mark.parametrize(("number_format", "tolerance"), [("f32", 1e-4), ("f16", 0.05), ("bf16", 0.2), ("q8_0", 0.5)])
-def test_gguf_is_the_merged_expert(expert, merged, tmp_path, number_format, tolerance):
-    """Read back by another reader (transformers'), which undoes the order of q and k itself."""
+def test_gguf_is_the_merged_expert(expert, merged, tmp_path, number_format, tolerance, monkeypatch):
+    """Read back by another reader (transformers'), which undoes the order of q and k itself. Compared in fp32: in bf16
+    the small model's near ties decide otherwise."""
+    monkeypatch.setenv("EXPERTSMITH_DTYPE", "float32")
     done = export(expert, "gguf", number_format, tmp_path / "out")
     found = AutoModelForCausalLM.from_pretrained(done.path.parent, gguf_file=done.path.name, dtype=torch.float32)
     assert torch.allclose(logits(found), logits(merged), atol=tolerance)
