@@ -133,7 +133,7 @@ class Build:
     def arms(self) -> dict[str, Checkpoint]:
         """The models that a report compares, in order."""
         if CALLS in self.domain.tracks:
-            return calls_stages().arms(self)
+            return dict(calls_stages().arms(self))
         return {
             "foundation": self.base,
             "instruct": self.instruct,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from domains.contamination import check_domains
 from domains.domain import Domain
-from experts.build import capped
 from experts.foundation import HOUSE
 from experts.journal import Stage
 from experts.memorisation import CONTINUATION_TOKENS, passages, recalls
+from experts.tracks import capped
 from judges.memorisation import Recall, memorisation
 from router.records import read_json, write_json
 
