@@ -21,6 +21,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
@@ -215,6 +216,7 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = trainer.train(resume_from_checkpoint=last)
+    unset_hf_deepspeed_config()  # or the next stage would load its model in parts, before any rank could score with it
     losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]  # all steps, resumed or not
     found = {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step}
     return found | ({"ranks": num_ranks()} if num_ranks() > 1 else {})
