@@ -242,7 +242,7 @@ def document(title: str, row: dict[str, Any], texts: Sequence[str]) -> str:
     """One Markdown document."""
     pages = f" ({row['num_pages']} pages)" if row["num_pages"] else ""
     source = " ".join(row["file"].split())
-    return f"# {title}\n\n" + "\n".join(texts) + f"\n## Sources\n\n- {source}{pages}\n"
+    return "\n".join([f"# {title}\n", *texts, f"## Sources\n\n- {source}{pages}\n"])
 
 
 def title_of(row: dict[str, Any], settings: CleaningSettings) -> str:

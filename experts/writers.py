@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -66,7 +67,9 @@ class ThereAsk:
 def ask_of_process(asked: ThereAsk) -> Ask:
     """A writer that stays open until this process ends."""
     endpoint = endpoint_of(asked.url, asked.model, asked.key_env)
-    return open_ask(endpoint, None if endpoint else local_ask()).__enter__()
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(open_ask(endpoint, None if endpoint else local_ask()))
 
 
 def local_ask() -> Ask:

@@ -11,6 +11,7 @@ import pytest
 from domains.engine import AHEAD, MAX_TRIES, Engine
 from domains.errors import UserError
 from domains.new_domain import Request, grouped, new_domain
+from tests.fakes_documents import write_garden
 
 LOCAL = [Engine(), Engine("threads", 3), Engine("processes", 1), Engine("processes", 2)]
 
@@ -137,10 +138,7 @@ def test_ray_gives_the_same_documents_and_rows_and_survives_a_kill(ray, tmp_path
     assert list(engine.map(partial(killed_once, tmp_path / "marks"), range(30))) == [n * n for n in range(30)]
     assert len(list((tmp_path / "marks").iterdir())) == 5
     source = tmp_path / "source"
-    source.mkdir()
-    for number in range(40):
-        words = " ".join(f"Point {number} says that the window of house {n} stays closed." for n in range(12))
-        (source / f"file{number}.md").write_text(f"# File {number}\n\n{words}\n")
+    write_garden(source)
     here = written(tmp_path / "here", Request("leases", source, tmp_path / "here"))
     there = written(tmp_path / "there", Request("leases", source, tmp_path / "there", engine=engine))
     assert here == there
