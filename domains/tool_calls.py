@@ -50,6 +50,14 @@ class Function:
     def _validator(self) -> Any:
         return jsonschema_rs.validator_for({"additionalProperties": False, **self.parameters})
 
+    def as_dict(self) -> dict[str, Any]:
+        """The declaration."""
+        return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+
+    def as_tool(self) -> dict[str, Any]:
+        """The form in which chat templates and the OpenAI protocol take functions."""
+        return {"type": "function", "function": self.as_dict()}
+
     def problems(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """What is wrong with the arguments of a call, one text each; () where nothing is. An argument that the schema
         does not name is wrong unless the schema says otherwise."""

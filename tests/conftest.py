@@ -1,4 +1,5 @@
-"""Folders that are costly to make and that no test changes: the fake foundation and one finished build over it."""
+"""Folders that are costly to make and that no test changes: the fake foundation and one finished build over it. And the
+order of the tests: those of the whole path, which take minutes, begin, so that no process is left with them alone."""
 
 from __future__ import annotations
 
@@ -9,6 +10,13 @@ import pytest
 
 from experts.build import Build, run_build
 from tests.fakes import byte_tokenizer, tiny_build, tiny_model, trained, write_base
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of this folder, which hold tests of the whole path, before those of its sub-folders."""
+    items.sort(key=lambda item: item.path.parent != HERE)
 
 
 @pytest.fixture(scope="session")

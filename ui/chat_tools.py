@@ -43,7 +43,7 @@ class ChatTools:
         """The functions nearest to a question in their words, in the form of the OpenAI protocol as JSON text."""
         asked = stems(question)
         near = sorted(self.functions, key=lambda f: -len(asked & stems(f"{f.name} {f.description}")))[:MAX_SHOWN]
-        return json.dumps([{"type": "function", "function": declaration(f)} for f in self.functions if f in near])
+        return json.dumps([f.as_tool() for f in self.functions if f in near])
 
     def results(self, calls: Sequence[ToolCall]) -> str:
         """What calls return, as one text for the model."""
@@ -60,15 +60,6 @@ class ChatTools:
         except Exception as error:
             log.error("the function %s failed", call.name, exc_info=error)
             return text_of({"error": "It could not be computed."})
-
-
-def declaration(function: Function) -> dict[str, Any]:
-    """A function in the form of the OpenAI protocol."""
-    return {
-        "name": function.name,
-        "description": function.description,
-        "parameters": dict(function.parameters),
-    }
 
 
 def stems(text: str) -> set[str]:

@@ -10,7 +10,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from domains.atomic import write_text_atomically
 from domains.errors import UserError
+from domains.votes import now
 from experts.digests import weights_digest
 from experts.expert import CARD
 from experts.journal import RECORD, replace_folder
@@ -159,11 +159,6 @@ class History:
         if record.exists() and not (scratch / RECORD).exists():
             shutil.copy(record, scratch / RECORD)
         replace_folder(scratch, self.live)
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def histories(home: Path) -> dict[str, History]:

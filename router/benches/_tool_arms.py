@@ -107,24 +107,11 @@ class ArmModels:
     def encode(self, arm: Arm, messages: Sequence[Message], functions: Sequence[Function]) -> list[int]:
         """The prompt of an arm."""
         if arm.format == "native":
-            return prompt_ids(self.tokenizer, messages, [declared(function) for function in functions])
-        told = render(functions) if arm.format == "documented" else f"{BARE}{text_of([*map(bare, functions)])}"
+            return prompt_ids(self.tokenizer, messages, [function.as_tool() for function in functions])
+        bare = BARE + text_of([function.as_dict() for function in functions])
+        told = render(functions) if arm.format == "documented" else bare
         system = [Message("system", told)] if functions else []
         return prompt_ids(self.tokenizer, [*system, *messages])
-
-
-def declared(function: Function) -> dict[str, Any]:
-    """A function in the form of chat templates."""
-    return {"type": "function", "function": bare(function)}
-
-
-def bare(function: Function) -> dict[str, Any]:
-    """A function as JSON."""
-    return {
-        "name": function.name,
-        "description": function.description,
-        "parameters": dict(function.parameters),
-    }
 
 
 def load_models(home: Path, names: Sequence[str]) -> tuple[ArmModels, list[Arm], list[str]]:

@@ -277,7 +277,3 @@ def run_with_cap(tmp_path, num_files, file_bytes, cap_bytes):
 @pytest.mark.slow
 def test_a_corpus_three_times_the_memory_that_may_be_taken(tmp_path):
     run_with_cap(tmp_path, num_files=16, file_bytes=1_000_000, cap_bytes=5_000_000)
-
-
-def test_a_small_corpus_under_a_small_cap(tmp_path):
-    run_with_cap(tmp_path, num_files=20, file_bytes=150_000, cap_bytes=4_500_000)
