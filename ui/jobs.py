@@ -8,6 +8,7 @@ in its own process and so meets the error itself.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context, parent_process
@@ -50,8 +51,9 @@ def child(task: Task, threads: int, place: int) -> None:
     threading.Thread(target=die_with_parent, daemon=True).start()
     try:
         task()
-    except (Exception, KeyboardInterrupt):
-        os._exit(1)  # the caller meets the same error with its own message
+    except (Exception, KeyboardInterrupt) as error:
+        print(f"A process beside others ended early ({type(error).__name__}: {error}).", file=sys.stderr, flush=True)
+        os._exit(1)  # the caller does the task again: it meets the same error, or goes on
 
 
 def die_with_parent() -> None:

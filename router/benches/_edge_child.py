@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-CONTEXT = 2048
+CONTEXT = 4096
 
 
 class Runner(Protocol):
@@ -24,10 +24,6 @@ class Runner(Protocol):
 
     def tokens(self, prompt: list[int], max_tokens: int) -> Iterator[int]:
         """The tokens of an answer, one by one, without the one that ends it."""
-        ...
-
-    def answers(self, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
-        """Whole answers."""
         ...
 
 
@@ -62,10 +58,6 @@ class TorchRunner:
                 yield token
                 ids = torch.tensor([[token]])
 
-    def answers(self, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
-        """Whole answers, one after the other."""
-        return [list(self.tokens(prompt, max_tokens)) for prompt in prompts]
-
 
 class LlamaRunner:
     """A GGUF file in llama.cpp."""
@@ -85,10 +77,6 @@ class LlamaRunner:
                 return
             yield token
 
-    def answers(self, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
-        """Whole answers, one after the other."""
-        return [list(self.tokens(prompt, max_tokens)) for prompt in prompts]
-
 
 def quantized(model: Any) -> Any:
     """The model with int8 linear layers; its embeddings stay in fp32."""
@@ -99,6 +87,11 @@ def quantized(model: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+
+
+def answer(runner: Runner, prompt: list[int], max_tokens: int) -> list[int]:
+    """A whole answer; nothing to a prompt that does not fit."""
+    return list(runner.tokens(prompt, max_tokens)) if len(prompt) + max_tokens <= CONTEXT else []
 
 
 def timed(runner: Runner, prompt: list[int], max_tokens: int) -> dict[str, Any]:
@@ -129,7 +122,7 @@ def main(kind: str, path: Path) -> None:
         if asked["timed"]:
             tell(**timed(runner, asked["prompts"][0], asked["max_tokens"]))
         else:
-            tell(answers=runner.answers(asked["prompts"], asked["max_tokens"]))
+            tell(answers=[answer(runner, prompt, asked["max_tokens"]) for prompt in asked["prompts"]])
     tell(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

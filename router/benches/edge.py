@@ -2,8 +2,9 @@
 
 For bf16, int8 (torch, dynamic; made of the bf16 file while loading), GGUF q8_0 and q4_0: size of the file, seconds to
 the first token of a prompt of about 200 tokens, tokens a second after it (best of the rounds), peak memory of a process
-that does only this, and the score: the share of right answers on the development rows of the domain `tools`, with all
-calls and no others. `measured` takes any other score. A form that cannot run here has a row that says why.
+that does only this, and two scores: the share of right answers on the development rows of the domain `tools`, with all
+calls and no others, and the leaderboard's accuracy of calls (AST categories, a fixed random subset; None without its
+package). `measured` takes any other scores. A form that cannot run here has a row that says why.
 Run: `expertsmith bench edge --json`.
 """
 
@@ -14,9 +15,10 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +33,7 @@ from experts.expert import Expert, built_experts
 from experts.export import base_of, write
 from experts.measure import spread
 from judges.call_match import makes_calls
+from router.benches._tool_score import call_accuracy
 
 EXPERT = "tools/calls"
 DOMAIN = "tools"
@@ -39,6 +42,7 @@ NO_LLAMA = "llama-cpp-python is not installed; pip install 'expertsmith[llama]' 
 Prompts = Sequence[Sequence[Message]]
 Ask = Callable[[Prompts], list[str]]
 Score = Callable[[Ask], float]
+Scores = Mapping[str, Score]
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,15 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured; 0 rows: all of the development split."""
+    """How much is measured; 0 rows: all of the development split; `leaderboard`: about so many of its rows."""
 
     tokens: int
     rounds: int
     rows: int
+    leaderboard: int
 
 
-FULL, QUICK = Size(64, 3, 0), Size(16, 1, 4)
+FULL, QUICK = Size(64, 3, 0, 64), Size(16, 1, 4, 8)
 
 
 class NoRun(Exception):
@@ -134,13 +139,21 @@ def chosen_expert(home: Path) -> Expert:
     return expert
 
 
-def measured(expert: Expert, size: Size, score: Score | None = None, forms: Sequence[Form] = FORMS) -> dict[str, Any]:
-    """The table. `score` takes a function that answers prompts and gives a number from 0 to 1."""
-    rows = [dict(row) for row in table(expert, size, score or development_score(size.rows), forms)]
+def measured(expert: Expert, size: Size, scores: Scores | None = None, forms: Sequence[Form] = FORMS) -> dict[str, Any]:
+    """The table. A score takes a function that answers prompts and gives a number from 0 to 1."""
+    rows = [dict(row) for row in table(expert, size, scores or default_scores(size), forms)]
     return {"expert": expert.name, "threads": torch.get_num_threads(), "rows": rows}
 
 
-def table(expert: Expert, size: Size, score: Score, forms: Sequence[Form]) -> Iterator[dict[str, Any]]:
+def default_scores(size: Size) -> Scores:
+    """The domain's development rows, and the leaderboard's where its package is installed."""
+    scores: dict[str, Score] = {"score": development_score(size.rows)}
+    if importlib.util.find_spec("bfcl_eval"):
+        scores["leaderboard_call_accuracy"] = partial(call_accuracy, num_rows=size.leaderboard)
+    return scores
+
+
+def table(expert: Expert, size: Size, scores: Scores, forms: Sequence[Form]) -> Iterator[dict[str, Any]]:
     """One row a form; each export is made, measured and thrown away."""
     checkpoint = expert.checkpoint(base_of(expert))
     tokenizer = load_tokenizer(checkpoint.base)
@@ -151,7 +164,7 @@ def table(expert: Expert, size: Size, score: Score, forms: Sequence[Form]) -> It
             del merged
             row: dict[str, Any] = {"form": form.name, "file_mib": round(size_mib(path), 1)}
             try:
-                yield row | costs(form, path, tokenizer, size, score)
+                yield row | costs(form, path, tokenizer, size) | scored(form, path, tokenizer, scores)
             except NoRun as reason:
                 yield row | {"not_run": str(reason)}
 
@@ -162,8 +175,8 @@ def size_mib(path: Path) -> float:
     return sum(file.stat().st_size for file in files) / 2**20
 
 
-def costs(form: Form, path: Path, tokenizer: Any, size: Size, score: Score) -> dict[str, Any]:
-    """What a form costs, and its score."""
+def costs(form: Form, path: Path, tokenizer: Any, size: Size) -> dict[str, Any]:
+    """What a form costs."""
     if form.runner == "gguf" and importlib.util.find_spec("llama_cpp") is None:
         raise NoRun(NO_LLAMA)
     with child(form.runner, path, tokenizer) as process:
@@ -171,15 +184,20 @@ def costs(form: Form, path: Path, tokenizer: Any, size: Size, score: Score) -> d
         prompt = [timed_prompt()]
         process.say(prompt, 2, timed=True)  # the first use of every kernel is slower
         rounds = [process.say(prompt, size.tokens, timed=True) for _ in range(size.rounds)]
-        value = score(process.ask)
         peak = process.end()["peak_mib"]
     return {
         "load_seconds": round(load_seconds, 2),
         "first_token_seconds": best(rounds, "first_seconds", min),
         "tokens_per_second": best(rounds, "tokens_per_second", max),
         "peak_memory_mib": round(peak),
-        "score": round(value, 4),
     }
+
+
+def scored(form: Form, path: Path, tokenizer: Any, scores: Scores) -> dict[str, Any]:
+    """How right its answers are; from another process, since long prompts take memory of their own."""
+    with child(form.runner, path, tokenizer) as process:
+        process.heard()
+        return {name: round(score(process.ask), 4) for name, score in scores.items()}
 
 
 def best(rounds: Sequence[dict[str, Any]], key: str, chosen: Callable[[list[float]], float]) -> float | None:
