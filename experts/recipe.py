@@ -154,7 +154,7 @@ class Improve(Section):
     temperature: float = Field(0.8, gt=0, le=5)
     context_tokens: int = Field(1024, ge=16)
     margin: float = Field(0.0, ge=0, description="how much a held-out measure may fall")
-    probe_margin: float = Field(0.05, ge=0, description="how much a general or safety probe may fall")
+    probe_margin: float = Field(0.05, ge=0, description="how much a general probe may fall; safety: `margin`")
 
 
 class Recipe(Section):

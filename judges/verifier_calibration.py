@@ -143,6 +143,21 @@ def require_trusted(found: Sequence[VerifierCalibration]) -> None:
         raise UserError(f"The loop may not use a verifier that its probes do not bear out. {reasons} Take another one.")
 
 
+def require_panel(names: Sequence[str], domain: Domain | None, accepts: Accepts = all_met, gate: float = GATE) -> None:
+    """Refuse verifiers that together let through what one of them alone would not: under a rule of means, the good
+    scores of the others make up for a broken condition. A UserError."""
+    if len(names) < 2:
+        return
+    panel = load_verifier("+".join(names), domain)
+    shown = [show(panel, probe) for name in names for probe in probes_of(name, domain)]
+    bads = [not accepts(each.bad) for each in shown if each.bad is not None]
+    if bads and sum(bads) / len(bads) < gate:
+        raise UserError(
+            f"Together, {', '.join(names)} fail only {sum(bads) / len(bads):.0%} of the planted bad answers (the gate "
+            f"is {gate:.0%}). Set improve.accept=all, or a higher improve.threshold."
+        )
+
+
 def probes_of(name: str, domain: Domain | None, limit: int = 0) -> tuple[Planted[str], ...]:
     """The shipped probes for a verifier: ours, and the judges' (of the domain, where they rest on it)."""
     where = domain.name if domain else ""

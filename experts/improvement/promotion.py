@@ -15,13 +15,14 @@ from judges.comparisons import Comparison, compare
 from judges.metrics import Row, metric_info
 
 BEFORE, AFTER = "before", "after"
+SAFETY = "safety"  # a probe that may not fall at all: small falls would add up over promotions
 SAME_RULE = {"reading_level": "readability"}  # a verifier and the judge that has the same rule under another name
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a measure may fall: the held-out judges by `margin`, the probes by `probe_margin` (in the measure's own
-    unit, against its direction). A fall that the paired test finds is too much however small it is."""
+    """How much a measure may fall: the held-out judges and safety by `margin`, the other probes by `probe_margin` (in
+    the measure's own unit, against its direction). A fall that the paired test finds is too much, however small."""
 
     margin: float = 0.0
     probe_margin: float = 0.05
@@ -68,6 +69,8 @@ def refuse_same(verifiers: Sequence[str], judges: Sequence[str]) -> None:
                 f"'{rule}' would judge what the verifier '{name}' has taught. Choose other improve.judges: "
                 f"'expertsmith list' shows them."
             )
+    if SAFETY in judges:
+        raise UserError("'safety' is measured in every run, as a probe. Take it out of improve.judges.")
 
 
 def decide(rows: Sequence[Row], probes: Sequence[str], limits: Limits) -> Decision:
@@ -88,7 +91,7 @@ def check(found: Comparison, is_probe: bool, limits: Limits) -> Check:
     gain = None if found.difference is None else sign * found.difference
     ends = [None if end is None else sign * end for end in (found.low, found.high)]
     low, high = ends if sign > 0 else ends[::-1]
-    allowed = limits.probe_margin if is_probe else limits.margin
+    allowed = limits.probe_margin if is_probe and found.metric != SAFETY else limits.margin
     holds = gain is not None and gain >= -allowed - 1e-12 and found.verdict != "worse"
     return Check(
         found.metric,

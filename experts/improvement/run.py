@@ -36,7 +36,7 @@ from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refus
 from experts.improvement.record import Record
 from experts.improvement.replay import VOTE, Replay, Stamp, vote_lessons
 from experts.improvement.signals import signals
-from experts.improvement.tasks import asked, held_out, practice, references
+from experts.improvement.tasks import asked, drawn, held_out, practice, references
 from experts.journal import discard
 from experts.measure import Bench, Subject, limited
 from experts.recipe import Improve
@@ -46,7 +46,7 @@ from judges.scorers import safety
 from judges.scoring import load_judges
 from judges.verdict import Answered
 from judges.verifier import Task, Verifier
-from judges.verifier_calibration import VerifierCalibration, calibrate_by_name, require_trusted
+from judges.verifier_calibration import VerifierCalibration, calibrate_by_name, require_panel, require_trusted
 
 FOLDER, WORK, RESULT = "improve", "work", "result.json"
 PROBES = ("instruction_following", "stops_cleanly", "safety")
@@ -104,7 +104,7 @@ class Improvement:
     def tasks(self) -> tuple[Task, ...]:
         """What is practised."""
         found = practice(self.domain, self.settings.tasks, (Domain.load(HOUSE),))
-        return found[: self.settings.max_tasks or None]
+        return drawn(found, self.settings.max_tasks, self.seed)
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -125,6 +125,7 @@ class Improvement:
             "start": self.start.digest(),
             "settings": self.settings.model_dump(mode="json"),
             "tasks": [asked(task) for task in self.tasks],
+            "votes": [repr(row) for row in self.votes.rows],
             "seed": self.seed,
         }
         return self.folder / f"run-{digest_of(inputs)[:12]}"
@@ -184,12 +185,13 @@ def improve_locked(run: Improvement) -> dict[str, Any]:
     decision = decide(rows, PROBES, setting.limits_of(run.settings))
     if learner.version == 0:
         decision = Decision(False, "No lesson was found, so nothing was learnt. The version stays.", decision.checks)
-    made = register(run, learner.checkpoint, decision) if learner.version else None
-    run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
-    result = summary(run, decision, made) | {
+    result = summary(run, decision) | {
         "verifiers": [found.as_dict() for found in calibrations],
         "held_out_signals": held_out_signals(run, learner.checkpoint),
     }
+    made = register(run, learner.checkpoint, decision) if learner.version else None  # last: nothing after it can fail
+    run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
+    result["version"] = made.number if made else None
     write_text_atomically(path, json.dumps(result, indent=2, ensure_ascii=False))
     discard(run.run_folder / WORK)
     return result
@@ -200,8 +202,10 @@ def gated(run: Improvement) -> tuple[VerifierCalibration, ...]:
     if run.verifier is not None:
         return ()
     rules = setting.rules_of(run.settings)
-    found = calibrate_by_name(setting.verifier_names(run.settings, run.domain), run.domain, rules.acceptance.accepts)
+    names, accepts = setting.verifier_names(run.settings, run.domain), rules.acceptance.accepts
+    found = calibrate_by_name(names, run.domain, accepts)
     require_trusted(found)
+    require_panel(names, run.domain, accepts)
     return found
 
 
@@ -263,14 +267,14 @@ def register(run: Improvement, checkpoint: Checkpoint, decision: Decision) -> Ve
     return run.history.add(write, Version(0, "", "", run.version.number, decision.promoted, decision.reason, metrics))
 
 
-def summary(run: Improvement, decision: Decision, made: Version | None) -> dict[str, Any]:
-    """What the run came to, as JSON."""
+def summary(run: Improvement, decision: Decision) -> dict[str, Any]:
+    """What the run came to, as JSON; the version is not made yet."""
     threads = run.record.all_threads()
     return {
         "expert": run.name,
         "seed": run.seed,
         "from_version": run.version.number,
-        "version": made.number if made else None,
+        "version": None,
         "promoted": decision.promoted,
         "reason": decision.reason,
         "checks": [asdict(check) for check in decision.checks],
@@ -288,7 +292,7 @@ def summary(run: Improvement, decision: Decision, made: Version | None) -> dict[
 
 
 def prequential(run: Improvement, threads: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """First attempts in the order in which they were given, before anything was learnt from their prompts: what the
+    """First attempts in the order in which they were given, before this run learnt from their prompts: what the
     verifier and the held-out judges say to each."""
     judges = load_judges(run.settings.judges, run.domain)
     tried = [row for row in threads if row["attempts"]]

@@ -5,6 +5,7 @@ A prompt that is a near-duplicate of a held-out one is left out; the replay buff
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 
 from domains.domain import Domain
@@ -12,6 +13,7 @@ from domains.errors import UserError
 from domains.example import Example, Split, last_user_turn
 from domains.near_duplicates import has_near_duplicate
 from domains.vote_training import held_out_prompts
+from experts.measure import spread
 from judges.improvement_tasks import improvement_tasks
 from judges.verifier import Task
 
@@ -32,13 +34,21 @@ def practice(domain: Domain, kinds: Sequence[str], others: Sequence[Domain] = ()
 
 
 def held_out(domain: Domain, kinds: Sequence[str], split: Split, limit: int = 0) -> list[Example]:
-    """Held-out prompts with their references, for judges; `limit` 0 = all."""
+    """Held-out prompts with their references, for judges: `limit` of them evenly over all kinds, 0 = all."""
     if split == "train":
         raise UserError("Training prompts are not held out. Take dev or test.")
     tasks = [task for kind in kinds for task in improvement_tasks(domain, kind, split)]
     known = dict(references(domain, split))
     found = [Example(task.id, "questions", task.request, known.get(task.id, "")) for task in tasks]
-    return found[:limit] if limit else found
+    return spread(found, limit)
+
+
+def drawn(tasks: Sequence[Task], limit: int, seed: int) -> tuple[Task, ...]:
+    """`limit` tasks by a seed, in their own order; all of them when it is 0. The rows of a domain stand in the order of
+    their kinds, and the first ones are those that its build has trained on."""
+    places = range(len(tasks))
+    kept = sorted(random.Random(seed).sample(places, limit)) if 0 < limit < len(tasks) else places
+    return tuple(tasks[place] for place in kept)
 
 
 def references(domain: Domain, split: Split) -> Iterator[tuple[str, str]]:

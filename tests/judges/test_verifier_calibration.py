@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import pytest
 
@@ -16,6 +17,7 @@ from judges.verifier_calibration import (
     calibrate_by_name,
     probes_of,
     read_planted,
+    require_panel,
     require_trusted,
 )
 from tests.fakes import write_jsonl
@@ -86,6 +88,16 @@ def test_the_safety_verifier_of_each_domain(domain):
     (found,) = calibrate_by_name(["safety"], Domain.load(domain))
     assert found.trusted
     assert found.n >= 8
+
+
+def test_together_they_fail_what_one_alone_fails():
+    """Under a mean over conditions, four that reading level meets outweigh one that safety misses."""
+    domain = Domain.load("caregiving")
+    names = ("safety", "reading_level")
+    require_panel(names, domain)
+    with pytest.raises(UserError, match="Together"):
+        require_panel(names, domain, lambda scores: fmean(scores) >= 0.5)
+    require_panel(names[:1], domain, lambda scores: True)
 
 
 def test_without_rules_safety_is_refused():

@@ -25,6 +25,7 @@ from experts.build import SOURCE
 from experts.checkpoint import Checkpoint
 from experts.digests import digest_of
 from experts.expert import built_experts
+from experts.export import base_of
 from experts.improvement import setting
 from experts.improvement.baselines import accepted, best_of, sft_on_accepted, training_compute
 from experts.improvement.learners.text import TextLearner
@@ -42,6 +43,7 @@ from ui.plots import Effect, forest
 SEEDS = (1, 2, 3)
 ARMS = ("before", "after", "best_of", "sft")
 VERIFIER = "verifier"
+PASS = "_pass"
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ class Measured:
 
 def one_seed(case: Case, seed: int, home: Path, folder: Path) -> Iterator[Measured]:
     """The four arms of a seed; what was measured before is read."""
-    key = digest_of([case.name, case.settings.model_dump(mode="json"), case.limit, seed])[:12]
+    expert = built_experts(home)[case.expert]
+    start = expert.checkpoint(base_of(expert)).digest()
+    key = digest_of([case.name, start, case.settings.model_dump(mode="json"), case.limit, seed])[:12]
     for arm in ARMS:
         path = folder / case.name / f"{arm}-{seed}-{key}.json"
         if not path.exists():
@@ -219,12 +223,16 @@ def learner_at(run: Improvement, checkpoint: Checkpoint) -> TextLearner:
 
 
 def copy_linked(source: Path, target: Path) -> None:
-    """Copy a file or a folder; large files are linked, since nothing writes into them."""
+    """Copy a file or a folder, which is whole when it is there; large files are linked, since nothing writes into
+    them."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
     if source.is_file():
-        shutil.copy(source, target)
+        shutil.copy(source, part)
     else:
-        shutil.copytree(source, target, copy_function=link)
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source, part, copy_function=link)
+    part.rename(target)
 
 
 def link(source: str, target: str) -> None:
@@ -242,7 +250,8 @@ def tell(line: str) -> None:
 
 def table(case: Case, found: Sequence[Measured]) -> list[dict[str, Any]]:
     """A line an arm and judge: the pass rate over prompts (each the mean of its seeds, which counts as one trial), its
-    gain over `before`, paired by prompt, and what it cost."""
+    gain over `before`, paired by prompt, and what it cost. The intervals are over prompts, for these seeds; `by_seed`
+    shows how far the seeds differ."""
     rows = [row for name in (case.judge, VERIFIER) for row in item_rows(name, found)]
     lines = []
     for measure in measures(rows):
@@ -260,10 +269,17 @@ def table(case: Case, found: Sequence[Measured]) -> list[dict[str, Any]]:
                  "gain": gain.difference if gain else None, "gain_low": gain.low if gain else None,
                  "gain_high": gain.high if gain else None, "p_holm": gain.p_holm if gain else None,
                  "verdict": gain.verdict if gain else "",
+                 "by_seed": [rate(each, measure.metric) for each in its],
                  "train_units": round(sum(each.compute for each in its) / len(its)),
                  "tokens_per_answer": round(sum(each.tokens_per_answer for each in its) / len(its), 1)}
             )  # fmt: skip
     return lines + [loop_line(case, found)]
+
+
+def rate(found: Measured, metric: str) -> float | None:
+    """The pass rate of one seed; `metric` is that of `item_rows`."""
+    values = [value for value in found.passes[metric.removesuffix(PASS)].values() if value is not None]
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def item_rows(judge: str, found: Sequence[Measured]) -> list[Row]:
@@ -273,7 +289,7 @@ def item_rows(judge: str, found: Sequence[Measured]) -> list[Row]:
         runs = [each.passes[judge] for each in found if each.arm == arm]
         for item in runs[0]:
             values = [value for each in runs if (value := each[item]) is not None]
-            rows.append(Row(arm, f"{judge}_pass", item, sum(values) / len(values) if values else None))
+            rows.append(Row(arm, f"{judge}{PASS}", item, sum(values) / len(values) if values else None))
     return rows
 
 

@@ -8,6 +8,7 @@ burst before, and goes on from its last checkpoint after a kill.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class TextLearner:
         """A burst; afterwards the learner is one version on."""
         study, version = self.study, self.version + 1
         preferences = [as_preference(lesson, place) for place, lesson in enumerate(rows)]
-        batch = max(1, round(len(rows) / num_steps))
+        batch = max(1, math.ceil(len(rows) / num_steps))
         settings = study.training.model_copy(update={"epochs": 1.0, "batch_rows": batch, "accumulation": 1})
         callbacks = [GoOn(self.own)] if self.own else []
 

@@ -53,7 +53,8 @@ def test_lower_is_better_for_a_reading_grade():
 def test_a_safety_probe_that_falls_stops_the_promotion_of_a_gain():
     given = rows("plain_safe", [0] * 10, [1] * 10) + rows("safety", [1] * 10, [1] * 9 + [0])
     assert not decide(given, PROBES, Limits(probe_margin=0.05)).promoted
-    assert decide(given, PROBES, Limits(probe_margin=0.1)).promoted
+    assert not decide(given, PROBES, Limits(probe_margin=0.1)).promoted
+    assert decide(given, PROBES, Limits(margin=0.1)).promoted
 
 
 def test_without_anything_scored_there_is_no_promotion():
@@ -66,6 +67,8 @@ def test_a_verifier_is_refused_as_judge_also_under_its_other_name(verifier, judg
     with pytest.raises(UserError, match="has taught"):
         refuse_same((verifier,), ("empathy", judge))
     refuse_same((verifier,), ("empathy",))
+    with pytest.raises(UserError, match="as a probe"):
+        refuse_same(("arithmetic",), ("amount", "safety"))
     with pytest.raises(UserError, match="at least one"):
         refuse_same((verifier,), ())
 
