@@ -33,8 +33,8 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, and where the
-    work is done."""
+    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, where the
+    work is done, and which environment variables (`variables`) it needs there."""
 
     kind: str
     material: Material
@@ -43,11 +43,14 @@ class Job:
     limit: int | None = None
     concurrency: int = 1
     on_ray: bool = False
+    variables: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
         """Ray, or some threads."""
-        return Engine("ray", 0) if self.on_ray else Engine("threads", max(1, self.concurrency))
+        if self.on_ray:
+            return Engine("ray", 0, variables=self.variables)
+        return Engine("threads", max(1, self.concurrency))
 
 
 @dataclass(frozen=True)
