@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -32,11 +32,12 @@ EXTRA = "--engine ray needs one more package: install it with 'pip install exper
 class Engine:
     """Where work is done, and by how many at a time. On Ray, `workers` 0 is one for each CPU of the cluster, or
     for each GPU where there are some and the work uses one; work and items go to other processes, so they must be
-    picklable."""
+    picklable; the environment `variables` that are set here are set there."""
 
     kind: Kind = "threads"
     workers: int = 1
     uses_gpu: bool = False
+    variables: tuple[str, ...] = ()
 
     @property
     def elsewhere(self) -> bool:
@@ -47,7 +48,7 @@ class Engine:
         """The results in the order of the items, each as soon as it and all before it are there. At most a few items a
         worker are under way, so neither items nor results need fit in memory. The first error ends it."""
         if self.kind == "ray":
-            return ray_results(work, items, self.workers, self.uses_gpu)
+            return ray_results(work, items, self)
         if self.workers == 1:
             return map(work, items)
         results = thread_results if self.kind == "threads" else process_results
@@ -124,16 +125,16 @@ def process_round(
         raise
 
 
-def ray_results(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int, uses_gpu: bool = False
-) -> Iterator[Result]:
+def ray_results(work: Callable[[Item], Result], items: Iterable[Item], engine: Engine) -> Iterator[Result]:
     """Tasks on Ray, which runs those of a killed worker or a lost machine again."""
     with ray_library() as ray:
         there = ray.cluster_resources()
-        num_gpus = int(there.get("GPU", 0)) if uses_gpu else 0
+        num_gpus = int(there.get("GPU", 0)) if engine.uses_gpu else 0
         function = work if isinstance(work, FunctionType) else calling(work)
-        task = ray.remote(max_retries=MAX_TRIES - 1, num_gpus=min(1, num_gpus))(function)
-        limit = AHEAD * (workers or num_gpus or int(there.get("CPU", 1)))
+        given = set_here(engine.variables)
+        environment = {"env_vars": given} if given else None
+        task = ray.remote(max_retries=MAX_TRIES - 1, num_gpus=min(1, num_gpus), runtime_env=environment)(function)
+        limit = AHEAD * (engine.workers or num_gpus or int(there.get("CPU", 1)))
         waiting: deque[Any] = deque()
         for item in items:
             waiting.append(task.remote(item))
@@ -141,6 +142,11 @@ def ray_results(
                 yield ray_result(ray, waiting.popleft())
         while waiting:
             yield ray_result(ray, waiting.popleft())
+
+
+def set_here(variables: Sequence[str]) -> dict[str, str]:
+    """The environment variables that have a value in this process."""
+    return {name: os.environ[name] for name in variables if os.environ.get(name)}
 
 
 def calling(work: Callable[[Item], Result]) -> Callable[[Item], Result]:
@@ -158,10 +164,15 @@ def ray_result(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-    except ray.exceptions.WorkerCrashedError:
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.LocalRayletDiedError,
+    ) as error:
         raise UserError(
-            f"A Ray worker was killed {MAX_TRIES} times on the same item, probably for memory. Give the workers more, "
-            "then run again; what is done is kept."
+            f"A Ray worker or its machine was lost {MAX_TRIES} times on the same item ({type(error).__name__}), "
+            "probably for memory. Give the workers more, then run again; what is done is kept."
         ) from None
 
 

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from domains.example import Example, Message, Preference
 from domains.readers import Problem, Reading, RowError, check_new_id, parse_example, parse_preference
 from domains.row_formats import format_names, format_of, load_format
 from domains.row_source import SourceRow, source_rows
+from domains.splits import first_in_split_of
 
 DETECTION_ROWS = 1000
 parse_sft = parse_example("instructions")
@@ -151,14 +152,17 @@ def trl_row(record: TrainingRow) -> dict[str, Any]:
 
 
 def one_rejected_each(record: TrainingRow) -> Iterator[TrainingRow]:
-    """A preference once per rejected answer, as TRL's own trainers take it; its rows are named `id#1`, `id#2`, ..."""
+    """A preference once per rejected answer, as TRL's own trainers take it; its rows are named `id#1`, `id#2`, ...,
+    or `id#1-0`, `id#1-1`, ...: the first that lies in the split of `id`."""
     if isinstance(record, Example) or len(record.rejected) == 1:
         yield record
         return
     for place, text in enumerate(record.rejected):
         scores = None if record.scores is None else (record.scores[0], record.scores[place + 1])
         kinds = record.rejected_kinds[place : place + 1]
-        yield Preference(f"{record.id}#{place + 1}", record.prompt, record.chosen, (text,), kinds, scores)
+        name = f"{record.id}#{place + 1}"
+        row_id = first_in_split_of(record.id, chain([name], (f"{name}-{n}" for n in count())))
+        yield Preference(row_id, record.prompt, record.chosen, (text,), kinds, scores)
 
 
 def answer(text: str) -> list[dict[str, str]]:

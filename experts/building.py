@@ -12,6 +12,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from domains.engine import Engine
 from domains.errors import UserError
 from domains.plugins import load_plugin, plugin_names
 from domains.readers import Problem, RowError, read_jsonl
-from domains.splits import split_of
+from domains.splits import first_in_split_of
 from experts.builders._parts import Failed, Item, Material, Skipped, Writers
 from judges.samples import FAILED, OK, SampleFile, key_of, repaired
 
@@ -33,8 +34,8 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, and where the
-    work is done."""
+    """What is made: the kind, from what, for which folder, by whom (`identity`), at most `limit` items, where the
+    work is done, and which environment variables (`variables`) it needs there."""
 
     kind: str
     material: Material
@@ -43,11 +44,14 @@ class Job:
     limit: int | None = None
     concurrency: int = 1
     on_ray: bool = False
+    variables: tuple[str, ...] = ()
 
     @property
     def engine(self) -> Engine:
         """Ray, or some threads."""
-        return Engine("ray", 0) if self.on_ray else Engine("threads", max(1, self.concurrency))
+        if self.on_ray:
+            return Engine("ray", 0, variables=self.variables)
+        return Engine("threads", max(1, self.concurrency))
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def row_id(kind: str, item: Item) -> str:
     stem = f"{kind}-{key_of(item.content())[:12]}"
     if wanted is None:
         return stem
-    return next(name for n in range(10_000) if split_of(name := f"{stem}-{n}") == split_of(wanted))
+    return first_in_split_of(wanted, (f"{stem}-{n}" for n in count()))
 
 
 def summed(job: Job, target: str, rows: Sequence[dict[str, Any]]) -> Made:

@@ -63,6 +63,14 @@ class ThereAsk:
         return ask_of_process(self)(messages)
 
 
+def asked_there(endpoint: AnyEndpoint | None, urls: str, key_env: str) -> ThereAsk:
+    """A writer for the workers of a cluster. What this process's environment says of it is settled here: theirs may say
+    something else."""
+    if endpoint is None:
+        return ThereAsk(LOCAL, "", key_env)
+    return ThereAsk(urls or endpoint.url, endpoint.model_name, key_env)
+
+
 @cache
 def ask_of_process(asked: ThereAsk) -> Ask:
     """A writer that stays open until this process ends."""

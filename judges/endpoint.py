@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ OVERLOADED = frozenset({408, 409, 429})
 UNUSABLE = frozenset({401, 403, 404})
 CHARACTERS_PER_TOKEN = 4
 RENAMED = {"max_tokens": "max_completion_tokens"}
+STRIKES = 3
+MODEL_VARIABLE = "EXPERTSMITH_JUDGE_MODEL"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,6 +32,34 @@ Result = TypeVar("Result")
 
 class Unusable(UserError):
     """The endpoint answers, but will never serve this model with this key."""
+
+
+class Lost(UserError):
+    """A request got no reply: there is no connection, or it broke."""
+
+
+class Late(Lost):
+    """A request got no reply in time: the endpoint hangs, or this request alone takes too long."""
+
+
+@dataclass
+class Health:
+    """Whether an endpoint has ever replied, and how many requests in a row got no reply since."""
+
+    has_replied: bool = False
+    num_lost: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def replied(self) -> None:
+        """A request got its reply."""
+        with self.lock:
+            self.has_replied, self.num_lost = True, 0
+
+    def is_down_after_loss(self) -> bool:
+        """Count a request without a reply; whether the endpoint is to blame, and not this request alone."""
+        with self.lock:
+            self.num_lost += 1
+            return not self.has_replied or self.num_lost >= STRIKES
 
 
 @dataclass(frozen=True)
@@ -46,7 +77,7 @@ class Reply:
 class Endpoint:
     """Settings; "" takes OPENAI_BASE_URL (else the local service) and EXPERTSMITH_JUDGE_MODEL (else `general`).
 
-    `pace` and `budget` are shared by all requests over this object.
+    `pace`, `budget` and `health` are shared by all requests over this object.
     """
 
     base_url: str = ""
@@ -57,6 +88,7 @@ class Endpoint:
     concurrency: int = 4
     pace: Pace = field(default_factory=Pace, compare=False)
     budget: Budget = field(default_factory=Budget, compare=False)
+    health: Health = field(default_factory=Health, compare=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -66,7 +98,7 @@ class Endpoint:
     @property
     def model_name(self) -> str:
         """The model that is asked for."""
-        return self.model or os.environ.get("EXPERTSMITH_JUDGE_MODEL") or "general"
+        return self.model or os.environ.get(MODEL_VARIABLE) or "general"
 
     @contextmanager
     def open(self) -> Iterator[OpenAI]:
@@ -80,7 +112,19 @@ class Endpoint:
             yield client
 
     def complete(self, client: OpenAI, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
-        """One reply at temperature 0. An endpoint that cannot be used at all is a UserError, else `Refused`.
+        """One reply at temperature 0. An endpoint that cannot be used at all is a UserError, else `Refused`: so is a
+        request without a reply where others have got theirs, until `STRIKES` in a row have none."""
+        try:
+            reply = self.ask(client, messages, **options)
+        except Lost as error:
+            if self.health.is_down_after_loss():
+                raise
+            raise Refused(str(error), for_now=True) from None
+        self.health.replied()
+        return reply
+
+    def ask(self, client: OpenAI, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        """One reply at temperature 0; `Refused`, `Lost` (no reply at all) or `Unusable` without one.
 
         Failed connections, overload and server errors are tried again; an option that the model does not know under
         its old name (`max_tokens`) or not at all (`temperature`) is changed once.
@@ -111,7 +155,8 @@ class Endpoint:
     def failure(self, error: openai.OpenAIError) -> Exception:
         """What an error means for the caller: a UserError when nothing can be asked here, else `Refused`."""
         if isinstance(error, openai.APIConnectionError):
-            return UserError(self.unreachable(error))
+            kind = Late if isinstance(error, openai.APITimeoutError) else Lost
+            return kind(self.unreachable(error))
         if isinstance(error, openai.APIStatusError) and error.status_code in UNUSABLE:
             return Unusable(
                 f"The endpoint {self.url} refused model '{self.model_name}' (HTTP {error.status_code}). {self.advice}"
@@ -134,7 +179,7 @@ class Endpoint:
         """What a user can set."""
         return (
             "Start 'expertsmith serve', or set OPENAI_BASE_URL to an OpenAI-compatible endpoint, "
-            f"EXPERTSMITH_JUDGE_MODEL to one of its models and {self.api_key_env} to its key."
+            f"{MODEL_VARIABLE} to one of its models and {self.api_key_env} to its key."
         )
 
 

@@ -1,7 +1,8 @@
 """Several OpenAI-compatible endpoints with the same model, as one: each request goes to the least loaded of them.
 
 Each keeps its own pace, so one that is told to slow down slows nobody else. What one cannot serve for now is asked
-elsewhere at once; one that cannot be reached three times, with growing pauses, is taken out.
+elsewhere at once; one that cannot be reached three times, with growing pauses, is taken out. A request that gets no
+reply again and again where others get theirs is refused for now: it is too slow, and the endpoints are not.
 """
 
 from __future__ import annotations
@@ -17,30 +18,42 @@ from typing import Any, TypeVar
 from openai import OpenAI
 
 from domains.errors import UserError
-from judges.endpoint import Endpoint, Refused, Reply, Spent, Unusable, side_by_side
+from judges.endpoint import STRIKES, Endpoint, Late, Lost, Refused, Reply, Spent, Unusable, side_by_side
 from judges.pace import pause_seconds
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PAUSE_SECONDS = 1.0
-STRIKES = 3
 LOG = logging.getLogger(__name__)
 
 
 @dataclass
 class Load:
-    """Requests under way at each endpoint, how often in a row each could not be reached, and why some are out."""
+    """Requests under way at each endpoint, which have ever replied, how often in a row each could not be reached, and
+    why some are out."""
 
     under_way: Counter[int] = field(default_factory=Counter)
+    replied: set[int] = field(default_factory=set)
     strikes: Counter[int] = field(default_factory=Counter)
     out: dict[int, UserError] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
 
+@dataclass
+class Course:
+    """How one request went so far: who refused it since all were asked anew, how often that was, and how often it got
+    no reply from an endpoint that serves others."""
+
+    refused: dict[int, Refused] = field(default_factory=dict)
+    tries: int = 0
+    num_lost: int = 0
+
+
 @dataclass(frozen=True)
 class Endpoints:
-    """Endpoints of one model, which themselves try a request once; what all refuse for now is tried `retries` times
-    more. The first one's URL names them: answers that were kept stay valid when others are added or left out."""
+    """Endpoints of one model, which themselves try a request once; what all refuse for now, or what gets no reply, is
+    tried `retries` times more. The first one's URL names them: answers that were kept stay valid when others are added
+    or left out."""
 
     members: tuple[Endpoint, ...]
     retries: int = 2
@@ -69,33 +82,51 @@ class Endpoints:
 
     def complete(self, clients: Sequence[OpenAI], messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         """One reply. What an endpoint cannot give for now is asked of another one; without any that works it is a
-        UserError, and what each of them refuses is `Refused`."""
-        refused: dict[int, Refused] = {}
-        tries = 0
+        UserError, and what each of them refuses, or gives no reply to, is `Refused`."""
+        course = Course()
         while True:
-            if self.all_refused(refused):
-                if tries == self.retries:
-                    raise next(iter(refused.values()))
-                tries += 1
-                refused.clear()
-            place = self.take(refused)
+            if self.all_refused(course.refused):
+                if course.tries == self.retries:
+                    raise next(iter(course.refused.values()))
+                course.tries += 1
+                course.refused.clear()
+            place = self.take(course.refused)
             try:
-                reply = self.members[place].complete(clients[place], messages, **options)
+                reply = self.members[place].ask(clients[place], messages, **options)
             except Spent:
                 raise
             except Refused as error:
-                if not error.for_now:
-                    raise
-                refused[place] = error
-                headers = {} if error.after_seconds is None else {"retry-after": str(error.after_seconds)}
-                self.members[place].pace.back_off(pause_seconds(headers, tries))
+                self.refuse(place, error, course)
+            except Lost as error:
+                self.lose(place, error, course)
             except UserError as error:
                 self.strike(place, error)
             else:
                 self.load.strikes[place] = 0
+                self.load.replied.add(place)
                 return reply
             finally:
                 self.release(place)
+
+    def refuse(self, place: int, error: Refused, course: Course) -> None:
+        """Ask elsewhere what an endpoint does not serve for now; it is given time. What it never serves is raised."""
+        if not error.for_now:
+            raise error
+        course.refused[place] = error
+        headers = {} if error.after_seconds is None else {"retry-after": str(error.after_seconds)}
+        self.members[place].pace.back_off(pause_seconds(headers, course.tries))
+
+    def lose(self, place: int, error: Lost, course: Course) -> None:
+        """Ask elsewhere what got no reply. Where others get theirs, the request may be to blame: its first late reply
+        is the endpoint's strike, the next ones are not; after `retries` further tries it is `Refused` for now."""
+        serves_others = place in self.load.replied
+        if not (serves_others and course.num_lost and isinstance(error, Late)):
+            self.strike(place, error)
+        if serves_others:
+            course.num_lost += 1
+            course.refused[place] = Refused(str(error), for_now=True)
+            if course.num_lost > self.retries:
+                raise course.refused[place]
 
     def all_refused(self, refused: Mapping[int, Refused]) -> bool:
         """Whether every endpoint that is not out has refused."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,48 +109,72 @@ def audit(options: Options) -> int:
     return 1 if found.level == "refuse" else 0
 
 
+@dataclass(frozen=True)
+class Given:
+    """The rows of --rows and --edits, and those that could not be read."""
+
+    rows: tuple[Any, ...] = ()
+    edits: tuple[Any, ...] = ()
+    problems: tuple[Any, ...] = ()
+
+
 def data(options: Options) -> int:
-    """Make training rows of some kinds; exit code 1 when nothing at all was made of one."""
+    """Make training rows of some kinds; exit code 1 when nothing at all was made of one. Given rows that cannot be read
+    are reported, counted, and make it 1 too."""
     from domains.domain import Domain
-    from experts.builders._parts import Writers
     from experts.building import Job, builder_names, load_builder, make_rows
-    from experts.writers import ThereAsk, endpoint_of, identity, open_writers
+    from experts.writers import endpoint_of, identity
+    from judges.endpoint import MODEL_VARIABLE
 
     kinds = names(options.kind)
     if not kinds:
         raise UserError(f"--kind names nothing to make. Give one or several of {', '.join(builder_names())}.")
     if options.limit is not None and options.limit < 1:
         raise UserError(f"--limit is {options.limit}. Take 1 or more, or leave it out.")
-    builders = [load_builder(kind) for kind in kinds]
+    asks = any([load_builder(kind).USES_MODEL for kind in kinds])
     domain = Domain.load(options.name)
     folder = out_folder(options, domain)
+    given = given_rows(options)
     strong = endpoint_of(options.endpoint, options.model, options.endpoint_key_env)
     weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
     made = []
-    with ExitStack() as stack:
-        asks, on_ray = any(builder.USES_MODEL for builder in builders), options.engine == "ray"
-        if asks and on_ray:
-            key = options.endpoint_key_env
-            url = options.endpoint or (strong.url if strong else "")
-            writers = Writers(
-                ThereAsk(url, options.model, key), ThereAsk(options.weak_endpoint or url, options.weak_model, key)
-            )
-        else:
-            writers = stack.enter_context(open_writers(strong, weak)) if asks else Writers(no_model, no_model)
+    with writers_of(options, strong, weak) if asks else nullcontext(no_writers()) as writers:
         for kind in kinds:
             job = Job(
                 kind,
-                material_of(options, domain, folder),
+                material_of(given, domain, folder),
                 folder,
                 f"{identity(strong)} {identity(weak)}",
                 options.limit,
                 strong.concurrency if strong and weak else 1,
-                on_ray,
+                options.engine == "ray",
+                (options.endpoint_key_env, MODEL_VARIABLE),
             )
             made.append(make_rows(job, writers, say))
-    lines = [line for each in made for line in made_lines(each, folder)]
-    emit(options, {"made": [each.as_dict() for each in made]}, lines)
-    return 0 if all("ok" in each.statuses for each in made) else 1
+    lines = [str(problem) for problem in given.problems]
+    lines += [line for each in made for line in made_lines(each, folder)]
+    lines += [f"{len(given.problems)} bad rows were given."] if given.problems else []
+    problems = [vars(problem) for problem in given.problems]
+    emit(options, {"made": [each.as_dict() for each in made], "problems": problems}, lines)
+    return 1 if problems or any("ok" not in each.statuses for each in made) else 0
+
+
+def writers_of(options: Options, strong: Any, weak: Any) -> AbstractContextManager[Any]:
+    """The writers of a run: opened here, or by each worker of Ray."""
+    from experts.builders._parts import Writers
+    from experts.writers import asked_there, open_writers
+
+    if options.engine != "ray":
+        return open_writers(strong, weak)
+    key, weak_urls = options.endpoint_key_env, options.weak_endpoint or options.endpoint
+    return nullcontext(Writers(asked_there(strong, options.endpoint, key), asked_there(weak, weak_urls, key)))
+
+
+def no_writers() -> Any:
+    """Writers of builders that ask no model."""
+    from experts.builders._parts import Writers
+
+    return Writers(no_model, no_model)
 
 
 def no_model(messages: Any) -> str:
@@ -174,20 +199,35 @@ def out_folder(options: Options, domain: Any) -> Path:
     return folder
 
 
-def material_of(options: Options, domain: Any, folder: Path) -> Any:
+def given_rows(options: Options) -> Given:
+    """Rows of --rows and corrections of --edits; each that cannot be read is a problem."""
+    from domains.readers import Problem, Reading
+    from domains.row_source import source_rows
+    from domains.training_rows import read_training_rows
+
+    empty: Any = Reading((), (), ())
+    reading = read_training_rows(options.rows).reading if options.rows else empty
+    if options.rows and not reading.records:
+        raise UserError(f"{options.rows} has no good row. The first: {reading.problems[0]}")
+    edits = list(source_rows(options.edits)) if options.edits else []
+    bad = [(edit.number, edit.error) for edit in edits if edit.error]
+    file = Path(options.edits).name
+    problems = (Problem(file, number, error.field, error.reason, error.fix) for number, error in bad)
+    good = tuple(edit.row for edit in edits if not edit.error)
+    return Given(reading.records, good, (*reading.problems, *problems))
+
+
+def material_of(given: Given, domain: Any, folder: Path) -> Any:
     """What builders may use: documents, rows of --rows (else the preferences), corrections of --edits."""
     from domains.domain import PARSERS
     from domains.readers import read_jsonl
-    from domains.row_source import source_rows
-    from domains.training_rows import read_training_rows
     from experts.builders._parts import Material
 
     own = folder / "preferences.jsonl"
-    if options.rows:
-        rows: tuple[Any, ...] = read_training_rows(options.rows).reading.records
+    if given.rows:
+        rows = given.rows
     elif own.is_file():
         rows = read_jsonl(own, PARSERS[own.name]).records
     else:
         rows = domain.records(own.name)
-    edits = tuple(found.row for found in source_rows(options.edits)) if options.edits else ()
-    return Material(domain, rows, edits)
+    return Material(domain, rows, given.edits)

@@ -28,14 +28,16 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """What one row is made from: a passage of a document, or a row that is there already. `data` is JSON-like."""
+    """What one row is made from: a passage of a document, or a row that is there already. `data` is JSON-like. `lent`
+    is a text of another row: with another one it is the same item still, which is not made twice."""
 
     id: str
     passage: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    lent: str = ""
 
     def content(self) -> list[Any]:
-        """Everything that the row depends on."""
+        """What tells items apart."""
         return [self.id, self.passage, dict(self.data)]
 
 

@@ -7,16 +7,17 @@ from typing import Any
 from domains.errors import UserError
 from domains.readers import RowError, messages, text_field
 from experts.builders._parts import Item, Material, Skipped, Writers, preference_row
+from judges.samples import key_of
 
 TARGET = "preferences.jsonl"
 USES_MODEL = False
 
 
 def items(material: Material) -> list[Item]:
-    """One per correction."""
+    """One per correction; one without an id is named by its content, so that its place does not matter."""
     if not material.edits:
         raise UserError('No corrections were given. Add --edits FILE.jsonl with rows {"prompt", "draft", "edited"}.')
-    return [Item(str(row.get("id", place)), data=row) for place, row in enumerate(material.edits, 1)]
+    return [Item(str(row.get("id", key_of(row)[:12])), data=row) for row in material.edits]
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:

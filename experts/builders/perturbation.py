@@ -1,7 +1,8 @@
 """Good answers made wrong by rule, without a model: a wrong number, a dropped condition, an unsupported claim.
 
-The claim is a sentence of another answer, so that no word gives it away. The same answer is always changed in the same
-way. Each row keeps the split of the row that it is made from.
+The claim is a sentence of another answer, so that no word gives it away. Among the same rows, the same answer
+is always changed in the same way; a row that is made is not made again when others are added. Each row keeps the split
+of the row that it is made from.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def items(material: Material) -> list[Item]:
 
 
 def pool_of(rows: Sequence[Preference | Example]) -> list[Preference | Example]:
-    """The rows whose answers lend claims: as few, and the same ones, however many rows are added later."""
+    """The rows whose answers lend claims, at most `POOL`: their ids choose them, not their order."""
     return sorted(rows, key=lambda row: key_of(row.id))[:POOL]
 
 
@@ -53,10 +54,9 @@ def item_of(row: Preference | Example, pool: Sequence[Preference | Example]) -> 
     data = {
         "prompt": [turn.as_dict() for turn in row.prompt],
         "chosen": good_answer(row),
-        "other": good_answer(other) if other else "",
         "split_of": row.id,
     }
-    return Item(row.id, data=data)
+    return Item(row.id, data=data, lent=good_answer(other) if other else "")
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def build(item: Item, writers: Writers) -> dict[str, Any]:
     changed = {
         "wrong_number": wrong_number(chosen),
         "dropped_condition": dropped_condition(chosen),
-        "unsupported_claim": unsupported_claim(chosen, item.data["other"]),
+        "unsupported_claim": unsupported_claim(chosen, item.lent),
     }
     rejected = {kind: text for kind, text in changed.items() if text and text != chosen}
     if not rejected:

@@ -7,7 +7,6 @@ base-trained adapter. `weights`: any other pair, streamed tensor by tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ import torch
 from domains.errors import UserError
 from domains.example import Message
 from experts import residual
-from experts.checkpoint import Checkpoint, compose, load, load_base, load_tokenizer, read_adapter, write_adapter
+from experts.checkpoint import Checkpoint, compose, load, load_tokenizer, read_adapter, write_adapter
 from experts.device import probe
 from experts.encoding import render_prompt, template_digest
 from experts.generate import generate
@@ -113,12 +112,13 @@ def verify(merged: Checkpoint, base: Checkpoint, require_stop: bool = True) -> d
     }
 
 
-def changed_share(model: Any, base: Checkpoint) -> float:
-    """The share of stored weights that differ from the base model."""
-    original: Mapping[str, torch.Tensor] = load_base(base.base, model.dtype, "sdpa").state_dict()
+def changed_share(model: Any, base: Checkpoint) -> float | None:
+    """The share of the weights that differ from the base model's, of those that it stores under the same name; None
+    without any. The base is read tensor by tensor, so that one model is in memory and not two."""
+    original = residual.Weights(base.base)
     changed = total = 0
     for name, tensor in model.state_dict().items():
-        if name in original and original[name].shape == tensor.shape:
-            changed += int((tensor.cpu() != original[name]).sum())
+        if name in original.places and original.places[name].shape == tuple(tensor.shape):
+            changed += int((tensor.cpu() != original.tensor(name).to(tensor.dtype)).sum())
             total += tensor.numel()
-    return round(changed / max(total, 1), 4)
+    return round(changed / total, 4) if total else None

@@ -17,6 +17,7 @@ from openai import OpenAI
 
 from domains.errors import UserError
 from domains.example import Message
+from judges.pace import retry_after_seconds
 from router.assistant import Answer, BackendFailed, Busy, Closing, Piece, Sampling, TimedOut, TokenLogprob
 from router.scheduler import Limits
 
@@ -214,14 +215,23 @@ class Calls:
 
 @contextmanager
 def failures_told(answer: Answer) -> Iterator[None]:
-    """Tell the reader what went wrong, in our own terms; of the server's words only those about the request."""
+    """Tell the reader of anything that goes wrong, also while it is put into words: a reader waits until it is told."""
     try:
         yield
-    except openai.RateLimitError as error:
-        answer.fail(Busy("The back-end is busy.", float(error.response.headers.get("retry-after") or 1)))
-    except openai.APITimeoutError:
-        answer.fail(TimedOut("The back-end did not answer in time."))
-    except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-        answer.fail(UserError(f"The back-end refused the request: {error.message}"))
     except Exception as error:
-        answer.fail(BackendFailed(f"The back-end failed ({type(error).__name__}). Its own log says more."))
+        failure: Exception = BackendFailed("The back-end failed. Its own log says more.")
+        try:
+            failure = in_our_terms(error)
+        finally:
+            answer.fail(failure)
+
+
+def in_our_terms(error: Exception) -> Exception:
+    """What went wrong; of the server's words only those about the request."""
+    if isinstance(error, openai.RateLimitError):
+        return Busy("The back-end is busy.", retry_after_seconds(error.response.headers) or 1.0)
+    if isinstance(error, openai.APITimeoutError):
+        return TimedOut("The back-end did not answer in time.")
+    if isinstance(error, openai.BadRequestError | openai.UnprocessableEntityError):
+        return UserError(f"The back-end refused the request: {error.message}")
+    return BackendFailed(f"The back-end failed ({type(error).__name__}). Its own log says more.")

@@ -5,10 +5,11 @@ import signal
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from domains.engine import AHEAD, MAX_TRIES, Engine
+from domains.engine import AHEAD, MAX_TRIES, Engine, ray_result
 from domains.errors import UserError
 from domains.new_domain import Request, grouped, new_domain
 from tests.fakes_documents import write_garden
@@ -99,6 +100,22 @@ def test_an_item_that_always_kills_is_told():
         list(Engine("processes", 2).map(always_killed, range(5)))
 
 
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [("WorkerCrashedError", ()), ("OutOfMemoryError", ("no memory",)), ("NodeDiedError", ("gone",))],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_lost_worker_of_ray_is_told(kind, given):
+    """The library's own errors; its `get` is played."""
+    library = pytest.importorskip("ray")
+
+    def get(reference):
+        raise getattr(library.exceptions, kind)(*given)
+
+    with pytest.raises(UserError, match=f"lost {MAX_TRIES} times on the same item .{kind}."):
+        ray_result(SimpleNamespace(get=get, exceptions=library.exceptions), None)
+
+
 def test_files_are_grouped_by_size():
     """Limits of 1,000,000 bytes and 32 files: a large file alone, small ones together, none left out."""
     sizes = {"large": 3_000_000, "half": 600_000, "other": 600_000} | {f"small{n}": 10 for n in range(40)}
@@ -119,6 +136,10 @@ def ray():
     library.shutdown()
 
 
+def environment(name):
+    return os.environ.get(name)
+
+
 def written(folder, request):
     """The documents of a domain and its report, without what differs from run to run."""
     report = new_domain(request)
@@ -128,8 +149,13 @@ def written(folder, request):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_ray_gives_the_same_documents_and_rows_and_survives_a_kill(ray, tmp_path):
-    """Order, an error as it was, killed workers, and a domain that is the same as one made in this process."""
+def test_ray_gives_the_same_documents_and_rows_and_survives_a_kill(ray, tmp_path, monkeypatch):
+    """Variables that were set after Ray began, order, an error as it was, killed workers, and a domain that is the same
+    as one made in this process."""
+    monkeypatch.setenv("GIVEN", "here")
+    monkeypatch.delenv("UNSET", raising=False)
+    given = Engine("ray", 2, variables=("GIVEN", "UNSET"))
+    assert list(given.map(environment, ["GIVEN", "UNSET"])) == ["here", None]
     engine = Engine("ray", 2)
     assert list(engine.map(square, range(50))) == [n * n for n in range(50)]
     with pytest.raises(UserError, match="^three$"):

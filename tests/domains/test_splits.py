@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from domains.splits import DEV_SHARE, TRAIN_SHARE, split_of
+from domains.splits import DEV_SHARE, TRAIN_SHARE, first_in_split_of, split_of
 
 
 def test_shares():
@@ -21,3 +21,11 @@ def test_the_rule_by_hand():
         fraction = int(hashlib.sha256(row_id.encode()).hexdigest()[:16], 16) / 16**16
         expected = "train" if fraction < 0.6 else "dev" if fraction < 0.75 else "test"
         assert split_of(row_id) == expected
+
+
+def test_a_name_in_the_split_of_a_row():
+    names = [f"n{i}" for i in range(99)]
+    for row_id in ("a", "b", "c", "d", "e", "f"):
+        found = first_in_split_of(row_id, iter(names))
+        assert found == next(name for name in names if split_of(name) == split_of(row_id))
+    assert first_in_split_of("a", ["a", "b"]) == "a"

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from domains.errors import UserError
+from domains.example import SPLITS, Message, Preference
+from domains.splits import split_of
 from domains.training_rows import one_rejected_each, read_training_rows, trl_row, write_trl
 from domains.validate import validate
 from tests.domains.test_row_formats import READ
@@ -85,10 +87,24 @@ def test_one_row_per_rejected_answer(tmp_path):
     (record,) = read_training_rows(str(write_jsonl(tmp_path / "a.jsonl", [row | extra]))).reading.records
     found = [trl_row(each) for each in one_rejected_each(record)]
     assert [each["rejected"] for each in found] == [reply("B"), reply("C")]
-    assert [each["id"] for each in found] == ["a#1", "a#2"]
+    assert [each["id"].partition("-")[0] for each in found] == ["a#1", "a#2"]
     assert [each["rejected_kinds"] for each in found] == [["cold"], ["long"]]
     assert [each["scores"] for each in found] == [[3.0, 2.0], [3.0, 1.0]]
     assert trl_row(record)["rejected"] == [reply("B"), reply("C")]
+
+
+def test_the_rows_of_one_prompt_lie_in_its_split():
+    """Thirty prompts in all three splits; a name that is in the right one already is left as it is."""
+    names = [f"r{n}" for n in range(30)]
+    assert {split_of(name) for name in names} == set(SPLITS)
+    prompt = (Message("user", "Q"),)
+    found = {name: list(one_rejected_each(Preference(name, prompt, "A", ("B", "C", "D")))) for name in names}
+    for name, rows in found.items():
+        assert {split_of(row.id) for row in rows} == {split_of(name)}
+        assert all(
+            row.id == f"{name}#{n}" for n, row in enumerate(rows, 1) if split_of(f"{name}#{n}") == split_of(name)
+        )
+    assert len({row.id for rows in found.values() for row in rows}) == 90
 
 
 def test_a_file_of_a_domain_by_its_name_in_a_foreign_format(tmp_path):

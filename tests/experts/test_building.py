@@ -5,12 +5,13 @@ import json
 import pytest
 
 from domains.domain import PARSERS, Domain
+from domains.engine import Engine
 from domains.errors import UserError
 from domains.readers import read_jsonl
 from domains.splits import split_of
 from experts.builders._parts import Failed, Material, Writers
 from experts.building import Job, add_rows, builder_names, load_builder, make_rows
-from experts.writers import endpoint_of, open_writers
+from experts.writers import ThereAsk, asked_there, endpoint_of, open_writers
 from judges.endpoint import Endpoint
 from tests.fakes import write_domain, write_jsonl
 from tests.fakes_judges import failed, said, scripted_endpoint
@@ -150,3 +151,18 @@ def test_the_local_model_has_no_name():
     assert endpoint_of("http://x/v1", "m", "KEY").model_name == "m"
     with pytest.raises(UserError, match="--model"):
         endpoint_of("local", "m", "KEY")
+
+
+def test_what_workers_elsewhere_ask_is_settled_here(monkeypatch):
+    """Their environment has neither the URL nor the model of this one."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://x/v1")
+    monkeypatch.setenv("EXPERTSMITH_JUDGE_MODEL", "big")
+    given = [asked_there(endpoint_of(url, model, "KEY"), url, "KEY") for url, model in (("", ""), ("http://y/v1", "m"))]
+    assert given == [ThereAsk("http://x/v1", "big", "KEY"), ThereAsk("http://y/v1", "m", "KEY")]
+    several = "http://x/v1,http://y/v1"
+    assert asked_there(endpoint_of(several, "", "KEY"), several, "KEY") == ThereAsk(several, "big", "KEY")
+    assert asked_there(endpoint_of("local", "", "KEY"), "local", "KEY") == ThereAsk("local", "", "KEY")
+
+
+def test_the_variables_of_a_job_go_to_ray(domain):
+    assert job(domain, on_ray=True, variables=("KEY",)).engine == Engine("ray", 0, variables=("KEY",))

@@ -260,3 +260,18 @@ def test_special_tokens_that_do_not_survive_are_named():
 
     assert list(special_tokens(Broken())) == ["<bad>"]
     assert list(special_tokens(byte_tokenizer())) == []
+
+
+def test_the_changed_share_by_hand(model, tmp_path):
+    """One tensor of the base is another one in the model: its share of all stored numbers. The base is only read, never
+    loaded as a model: it has no configuration here. Where no name is the same there is no share."""
+    base = write_model(tmp_path / "base", model, byte_tokenizer())
+    (base / "config.json").unlink()
+    other = perturbed(model, 0.0, 1)
+    other.get_parameter(f"{NARROW[1]}.weight").data.add_(1)
+    stored = [place.num_weights for place in Weights(base).places.values()]
+    expected = other.get_parameter(f"{NARROW[1]}.weight").numel() / sum(stored)
+    assert 0 < expected < 0.5
+    assert stage.changed_share(other, Checkpoint(base)) == round(expected, 4)
+    assert stage.changed_share(model, Checkpoint(base)) == 0.0
+    assert stage.changed_share(torch.nn.Linear(2, 2), Checkpoint(base)) is None

@@ -204,6 +204,62 @@ def test_one_that_does_not_have_the_model_is_taken_out(caplog):
     assert "refused model 'm1'" in caplog.text
 
 
+SLOW = [(Message("user", f"Slow {i}?"),) for i in range(2)]
+
+
+@pytest.fixture
+def slow_script():
+    """Answers, but not what is slow; until the end of the test."""
+    over = threading.Event()
+
+    def script(body):
+        if asked(body).startswith("Slow"):
+            over.wait(20)
+        return said("in time")
+
+    yield script
+    over.set()
+
+
+def test_requests_that_are_always_late_fail_alone(tmp_path, slow_script):
+    """One retry: each slow prompt is asked twice, between the others and again when they are done, and then it is
+    `failed`; no endpoint is taken out."""
+    together = threading.Barrier(2)
+
+    def script(body):
+        if asked(body) in {"Question 0?", "Question 1?"}:  # at a time, so that both endpoints reply
+            together.wait(5)
+        return slow_script(body)
+
+    with scripted_endpoint(script) as first, scripted_endpoint(script) as second:
+        found = pool(first.url, second.url, timeout_seconds=0.5)
+        answers_of(found, tmp_path, PROMPTS[:2])
+        answers = answers_of(found, tmp_path, [*SLOW, *PROMPTS[2:20]])
+        assert ["within 0.5 s" in answer.failure for answer in answers] == [True] * 2 + [False] * 18
+        assert all("refused" in answer.failure for answer in answers_of(found, tmp_path, SLOW))
+        assert found.load.out == {}
+        slow = [asked(body) for body in (*first.requests, *second.requests) if asked(body).startswith("Slow")]
+        assert Counter(slow) == {"Slow 0?": 4, "Slow 1?": 4}
+        assert ask(found).text == "in time"
+
+
+def test_one_endpoint_that_serves_others_refuses_what_is_late(slow_script):
+    """Two late requests in a row are theirs, the third is the endpoint's; a reply begins anew. An endpoint that has
+    never replied is to blame at once."""
+    with scripted_endpoint(slow_script) as server:
+        found = Endpoint(server.url, "m1", retries=0, timeout_seconds=0.5)
+        for _ in range(2):
+            assert ask(found).text == "in time"
+            for _ in range(2):
+                with pytest.raises(Refused, match="within 0.5 s") as refused:
+                    ask(found, "Slow?")
+                assert refused.value.for_now
+        with pytest.raises(UserError, match="within 0.5 s"):
+            ask(found, "Slow?")
+        with pytest.raises(UserError, match="within 0.5 s"):
+            ask(Endpoint(server.url, "m1", retries=0, timeout_seconds=0.5), "Slow?")
+
+
 def test_urls_of_the_command_line():
     one = endpoints_of("http://a/v1", "m", "KEY")
     two = endpoints_of("http://a/v1, http://b/v1", "m", "KEY")

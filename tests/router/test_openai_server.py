@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
+import httpx
+import openai
 import pytest
 
 from domains.errors import UserError
 from domains.example import Message
-from router.assistant import BackendFailed, Busy, Closing, Sampling, TimedOut
-from router.backends.openai_server import connect, name_there, request_options
+from router.assistant import Answer, BackendFailed, Busy, Closing, Sampling, TimedOut
+from router.backends.openai_server import connect, failures_told, name_there, request_options
 from router.scheduler import Limits
 from tests.fakes_assistant import EXPERTS, OTHER_WORDS, ScriptedAssistant
+from tests.fakes_judges import failed, scripted_endpoint
 from tests.ui.test_service import running
 
 CARE = (Message("user", "My mother wanders at night."),)
@@ -141,3 +146,28 @@ def test_no_head_and_ready(server):
     assert server.is_ready()
     with pytest.raises(UserError, match="best_of"):
         server.rewards(CARE, "general", ["a"])
+
+
+MODELS = {"object": "list", "data": [{"id": "general", "object": "model", "created": 0, "owned_by": "x"}]}
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("7", 7), ("soon", 1), ("a date", 100)])
+def test_how_long_a_busy_server_wants_us_to_wait(given, seconds):
+    """A number, no number at all, and an HTTP date a hundred seconds from now: the reader is always told."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    headers = {"retry-after": later if given == "a date" else given}
+    with scripted_endpoint(lambda body: (*failed(429, "busy"), headers), MODELS) as up:
+        made = connect(up.url, None, ["general"])
+        told = made.start(CARE, "general", Sampling(), "").queue.get(timeout=5)
+        made.client.close()
+    assert isinstance(told, Busy)
+    assert told.retry_after_seconds == pytest.approx(seconds, abs=3 if given == "a date" else 0)
+
+
+def test_the_reader_is_told_also_of_an_error_that_cannot_be_put_into_words():
+    error = openai.RateLimitError("busy", response=httpx.Response(429, request=httpx.Request("POST", "/")), body=None)
+    error.response = None
+    answer = Answer()
+    with pytest.raises(AttributeError), failures_told(answer):
+        raise error
+    assert isinstance(answer.queue.get(timeout=5), BackendFailed)

@@ -89,6 +89,31 @@ def test_data_without_a_model_adds_valid_rows(capsys, tmp_path):
     assert len((folder / "made" / "edits.jsonl").read_text().splitlines()) == 2
 
 
+def test_data_uses_the_good_rows_of_a_file_and_reports_the_bad_ones(capsys, tmp_path):
+    folder = write_domain(tmp_path / "toy")
+    good = {"prompt": "Q?", "completion": "Wait 30 days. Then call."}
+    rows = write_jsonl(tmp_path / "rows.jsonl", [good, {"prompt": "Q?", "completion": ""}])
+    edits = tmp_path / "edits.jsonl"
+    edits.write_text(json.dumps({"prompt": "Q?", "draft": "a", "edited": "b"}) + "\n{\n")
+    given = ("--kind", "perturbation,edits", "--rows", rows, "--edits", edits)
+    code, text, _ = run(capsys, "data", folder, *given, "--json")
+    found = json.loads(text)
+    assert (code, [made["added"] for made in found["made"]]) == (1, [1, 1])
+    places = [(problem["file"], problem["line"]) for problem in found["problems"]]
+    assert places == [
+        ("rows.jsonl", 2),
+        ("edits.jsonl", 2),
+    ]
+    code, text, _ = run(capsys, "data", folder, *given)
+    assert code == 1
+    assert "rows.jsonl:2: " in text
+    assert "2 bad rows were given." in text
+    bad = write_jsonl(tmp_path / "bad.jsonl", [{"prompt": "Q?", "completion": ""}])
+    code, _, error = run(capsys, "data", folder, "--kind", "perturbation", "--rows", bad)
+    assert code == 1
+    assert "bad.jsonl has no good row. The first: bad.jsonl:1: " in error
+
+
 def test_data_by_an_endpoint(capsys, tmp_path):
     folder = write_domain(tmp_path / "toy")
     (folder / "documents" / "more.md").write_text("# More\n\n## Words\n\n" + "word " * 40)

@@ -173,8 +173,10 @@ def other_words(found: Numbers, fits: Mapping[str, Numbers]) -> str:
     lines = [
         f"Routing depends on the encoder, not on the experts: {1000 * line(fits['domains'], 100):.1f} ms a request "
         f"with 100 domains on this CPU, {1e6 * fits['domains']['per_unit']:.1f} microseconds for each further domain.",
-        f"Documents: {rate:.2f} MB/s a core here, so {1e6 / rate / 3600 / 64:.0f} hours for 1 TB on 64 such cores "
-        "(`--engine ray`); files are independent, and what joins them is one pass over digests.",
+        f"Documents: {rate:.2f} MB/s on one core here, everything together. If all of it divided over cores, 1 TB "
+        f"would take {1e6 / rate / 3600 / 64:.0f} hours on 64 of them (`--engine ray`); it takes longer, since only "
+        "reading and cleaning do: joining (duplicates, sections, documents) is one process that parses every block. "
+        "How long that part takes was not measured apart.",
         f"Residual: {merged:.0f} MB of model a second here, {size / 1e6 / merged / 60:.1f} minutes for {LLAMA_8B.name} "
         f"in bf16 ({size / 1e9:.0f} GB), in constant memory; three times as much is read as is written, so a disk of "
         f"{DISK / 1e9:.0f} GB/s would take at least {4 * size / DISK / 60:.1f} minutes. It needs no accelerator.",

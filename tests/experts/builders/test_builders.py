@@ -159,6 +159,15 @@ def test_a_learner_that_gives_no_pair(verdicts, reason):
         built(failure_to_success, script(QA, *verdicts), script("a", "b", "c", "d"))
 
 
+def test_a_correction_without_an_id_is_the_same_one_at_another_place(tmp_path):
+    domain = Domain.load(write_domain(tmp_path / "toy"))
+    one, other = ({"prompt": "Q?", "draft": "a", "edited": edited} for edited in "bc")
+    before, after = (edits.items(Material(domain, edits=rows)) for rows in ((one,), (other, {**one, "id": "x"}, one)))
+    assert before == after[2:]
+    assert after[1].id == "x"
+    assert len({item.id for item in after}) == 3
+
+
 def test_corrections_of_drafts(tmp_path):
     material = Material(
         Domain.load(write_domain(tmp_path / "toy")), edits=({"prompt": "Q?", "draft": "a", "edited": "b"},)

@@ -8,7 +8,7 @@ from domains.example import Message, Preference
 from domains.splits import split_of
 from experts.builders._parts import Material, Skipped, Writers
 from experts.builders.perturbation import build, dropped_condition, items, unsupported_claim, wrong_number
-from experts.building import row_id
+from experts.building import Job, make_rows, row_id
 from tests.fakes import write_domain
 
 ANSWER = "Call within 30 days. If the letter is late, ask for another one. Keep a copy."
@@ -112,7 +112,7 @@ def test_claims_come_from_the_same_split(domain):
     rows = some_rows(40)
     by_answer = {row.chosen: row.id for row in rows}
     for item in items(Material(domain, rows)):
-        assert split_of(by_answer[item.data["other"]]) == split_of(item.id)
+        assert split_of(by_answer[item.lent]) == split_of(item.id)
 
 
 def test_an_answer_that_no_rule_changes_and_no_answers_at_all(domain):
@@ -122,3 +122,17 @@ def test_an_answer_that_no_rule_changes_and_no_answers_at_all(domain):
         build(item, Writers(nobody, nobody))
     with pytest.raises(UserError, match="--rows"):
         items(Material(domain))
+
+
+def test_rows_that_are_added_make_no_second_copies(domain, tmp_path):
+    """Five rows, then twenty: most of the five find another partner, and each still has one row; only those of the new
+    ones are added."""
+    few, many = (Material(domain, some_rows(n)) for n in (5, 20))
+    before, after = ({item.id: item for item in items(material)} for material in (few, many))
+    assert any(item.lent != after[name].lent for name, item in before.items())
+    writers = Writers(nobody, nobody)
+    first, second, again = (
+        make_rows(Job("perturbation", material, tmp_path), writers, lambda line: None) for material in (few, many, many)
+    )
+    assert (first.num_added, second.num_added, again.num_added) == (5, 15, 0)
+    assert len((tmp_path / "preferences.jsonl").read_text().splitlines()) == 20
