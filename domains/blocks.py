@@ -66,12 +66,17 @@ def kind_of(line: str) -> Kind:
 
 def finished(lines: list[str], page: int) -> Iterator[Block]:
     """The block or blocks that some neighbouring lines are; an underlined line is a heading."""
-    text = "\n".join(lines).strip("\n")
-    if FENCE.match(lines[0]):
-        yield Block("code", text, page=page)
-    elif len(lines) > 1 and UNDERLINE.match(lines[1]) and len(lines[0]) <= 120:
-        yield Block("heading", lines[0].strip(), 1 if lines[1].startswith("=") else 2, page)
-        if len(lines) > 2:
-            yield from finished(lines[2:], page)
-    else:
-        yield Block(kind_of(lines[0]), text, page=page)
+    start = 0
+    while underlined(lines, start):
+        yield Block("heading", lines[start].strip(), 1 if lines[start + 1].startswith("=") else 2, page)
+        start += 2
+    if start < len(lines):
+        kind: Kind = "code" if FENCE.match(lines[start]) else kind_of(lines[start])
+        yield Block(kind, "\n".join(lines[start:]).strip("\n"), page=page)
+
+
+def underlined(lines: list[str], place: int) -> bool:
+    """Whether the line at a place is a heading by the line under it."""
+    if place + 1 >= len(lines) or FENCE.match(lines[place]):
+        return False
+    return bool(UNDERLINE.match(lines[place + 1])) and len(lines[place]) <= 120

@@ -6,6 +6,7 @@ path, the bytes and the settings, so a run that was killed goes on, and a change
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,13 +18,15 @@ from typing import Any
 
 from domains.atomic import write_text_atomically
 from domains.blocks import Block, blocks_of
-from domains.cleaning import FILE_STAGES, Change, CleaningSettings, FileContext, Tally, shortened
+from domains.cleaning import FILE_STAGES, Change, CleaningSettings, FileContext, Tally, printable, shortened
 from domains.cleaning.duplicates import Mark, Marker, is_compared, mark_of
-from domains.formats import Limits, Part, Unreadable, read_file
+from domains.errors import UserError
+from domains.formats import Limits, Part, bounded, read_file, refusal
 from domains.pii.detect import redacted
 from domains.plugins import load_plugin
 
-VERSION = 1
+VERSION = 2
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,31 @@ class Plan:
 
     def key(self, name: str) -> str:
         """The digest of everything that the result for a file depends on."""
-        path = self.source / name
         settings = json.dumps([VERSION, name, self.cleaning.as_dict(), asdict(self.limits)], sort_keys=True)
         digest = hashlib.sha256(settings.encode())
-        if path.stat().st_size <= self.limits.max_bytes:
-            with path.open("rb") as handle:
-                digest.update(hashlib.file_digest(handle, "sha256").digest())
-        else:
-            digest.update(str(path.stat().st_size).encode())
+        digest.update(self.content(name))
         return digest.hexdigest()[:32]
+
+    def content(self, name: str) -> bytes:
+        """What stands for the bytes of a file: their digest, the size of one that is too large, or the kind of error of
+        one that cannot be opened; reading it then meets the same error, and says so in its row."""
+        path = self.source / name
+        try:
+            size = path.stat().st_size
+            if size > self.limits.max_bytes:
+                return str(size).encode()
+            with path.open("rb") as handle:
+                return hashlib.file_digest(handle, "sha256").digest()
+        except OSError as error:
+            return type(error).__name__.encode()
+
+
+def size_of(path: Path) -> int:
+    """Bytes on disk; 0 for a file that is gone or may not be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def source_files(folder: Path) -> list[str]:
@@ -57,10 +76,17 @@ def source_files(folder: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not (base / name).is_symlink())
         for name in files:
             path = base / name
-            inside = not path.is_symlink() or path.resolve().is_relative_to(root)
-            if not name.startswith(".") and inside and path.is_file():
+            if not name.startswith(".") and is_source(path, root):
                 found.append(path.relative_to(root).as_posix())
     return sorted(found)
+
+
+def is_source(path: Path, root: Path) -> bool:
+    """Whether it is a file, or a link to one in the folder; what may not be looked at is one, so that it gets a row."""
+    try:
+        return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root))
+    except PermissionError:
+        return True
 
 
 def ingest_file(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -68,7 +94,7 @@ def ingest_file(row: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     key = plan.key(row["file"])
     if not (plan.journal / f"{key}.json").exists():
         result = read_and_clean(row["file"], key, plan)
-        write_text_atomically(plan.journal / f"{key}.json", json.dumps(result, ensure_ascii=False))
+        write_text_atomically(plan.journal / f"{key}.json", json.dumps(result))
         return {"key": key, "reused": False}
     return {"key": key, "reused": True}
 
@@ -79,26 +105,34 @@ def ingest_files(names: Sequence[str], plan: Plan) -> list[dict[str, Any]]:
 
 
 def read_and_clean(name: str, key: str, plan: Plan) -> dict[str, Any]:
-    """The result row of a file {file, status, reason, num_pages, characters, bytes, seconds, stages, mark, title}."""
+    """The result row of a file {file, status, reason, num_pages, characters, bytes, seconds, stages, mark, title}. A
+    file that is bad in any way has another status than `ok`; only a full disk raises, which is no fault of the file."""
     start = time.monotonic()
     path = plan.source / name
-    work = FileWork(plan, name)
+    work = FileWork(plan)
     status, reason = "ok", ""
     part_file = plan.journal / f".{key}.part"
-    try:
-        with part_file.open("w", encoding="utf-8") as handle:
-            for part in read_file(path, plan.limits):
-                handle.writelines(work.lines(part))
-    except Unreadable as error:
-        status, reason = error.status, error.reason
+    with part_file.open("w", encoding="utf-8") as handle:
+        try:
+            with bounded(plan.limits):
+                for part in read_file(path, plan.limits):
+                    handle.writelines(work.lines(part))
+        except UserError:
+            raise
+        except Exception as error:  # whatever a file leads to is its row, and the other files go on
+            if getattr(error, "errno", None) in DISK_FULL:
+                raise
+            otherwise = f"cleaning it failed ({type(error).__name__}): save it in another form, or leave it out."
+            refused = refusal(error, plan.limits, otherwise)
+            status, reason = refused.status, refused.reason
     part_file.replace(plan.journal / f"{key}.jsonl")
     return {
-        "file": name,
+        "file": printable(name),
         "status": status,
-        "reason": reason or " ".join(work.notes),
+        "reason": printable(reason or " ".join(work.notes)),
         "num_pages": work.num_pages,
         "characters": work.characters,
-        "bytes": path.stat().st_size,
+        "bytes": size_of(path),
         "seconds": round(time.monotonic() - start, 3),
         "stages": {stage: asdict(tally) for stage, tally in work.tallies.items()},
         "mark": asdict(work.marker.mark()) if work.marker.num_words else None,
@@ -109,14 +143,13 @@ def read_and_clean(name: str, key: str, plan: Plan) -> dict[str, Any]:
 class FileWork:
     """The running state of one file: stages carry names from part to part, and tallies grow."""
 
-    def __init__(self, plan: Plan, name: str) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.context = FileContext(plan.cleaning)
         self.tallies = {stage: Tally() for stage in FILE_STAGES}
         self.marker = Marker()
         self.notes: list[str] = []
         self.num_pages = self.characters = 0
         self.title = ""
-        self.name = name
 
     def lines(self, part: Part) -> Iterator[str]:
         """The cleaned blocks of a part, one JSON line each."""
@@ -135,7 +168,7 @@ class FileWork:
             if block.kind != "heading":
                 self.marker.add(block)
             mark = mark_of(block) if is_compared(block) else None
-            yield json.dumps({**asdict(block), "mark": mark and asdict(mark)}, ensure_ascii=False) + "\n"
+            yield json.dumps({**asdict(block), "mark": mark and asdict(mark)}) + "\n"
 
     def count(self, stage: str, changes: Sequence[Change]) -> None:
         """Count changes; samples hold no personal data."""

@@ -1,12 +1,12 @@
 """A domain from a folder of documents: `expertsmith domain new NAME --documents DIR`.
 
 Files are read and cleaned side by side (as many processes as jobs, or on Ray), then joined in the order of their names,
-so the result does not depend on the number of jobs. `NAME/.ingest` is the journal; it may be deleted.
+so the result does not depend on the number of jobs. `NAME/.ingest` is the journal; after a whole run it
+may be deleted.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
@@ -25,14 +25,12 @@ from domains.domain import SHIPPED
 from domains.engine import Engine
 from domains.errors import UserError
 from domains.formats import Limits
-from domains.ingest import Plan, ingest_files, journaled, journaled_blocks, source_files
+from domains.ingest import Plan, ingest_files, journaled, journaled_blocks, size_of, source_files
+from domains.made_documents import JOURNAL, MADE_BY, REPORT, edited_documents, is_ours, remove_stale, write_document
 from domains.pii import TYPES
 from domains.pii.detect import redacted
 from domains.pii.measure import measure
 
-REPORT = "ingest_report.json"
-JOURNAL = ".ingest"
-MADE_BY = "expertsmith domain new"
 DOCUMENT_CHARACTERS = 300_000
 LICENCE = "unknown: set it"
 GROUP_BYTES, GROUP_FILES = 1_000_000, 32
@@ -83,7 +81,7 @@ def new_domain(request: Request) -> dict[str, Any]:
     num_new = sum(row["bytes"] for row in read if row["status"] not in NOT_OPENED)
     times = {"read": read_seconds, "all": time.monotonic() - start}
     report = report_of(request, rows, joined, {"bytes": num_new, **times})
-    write_text_atomically(request.folder / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_text_atomically(request.folder / REPORT, json.dumps(report, indent=2) + "\n")
     clear(journal, {found["key"] for found in done})
     return report
 
@@ -113,37 +111,11 @@ def check(request: Request) -> None:
         )
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether a folder was made here; a run that was killed left its journal."""
-    return report_in(folder).get("made_by") == MADE_BY or (folder / JOURNAL).is_dir()
-
-
-def report_in(folder: Path) -> dict[str, Any]:
-    """The report of an earlier run, empty when there is none."""
-    try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return report if isinstance(report, dict) else {}
-
-
-def edited_documents(folder: Path) -> list[str]:
-    """Documents that are there with other content than was written."""
-    written: dict[str, str] = report_in(folder).get("documents", {})
-    paths = ((name, folder / "documents" / name) for name in written)
-    return [name for name, path in paths if path.is_file() and digest(path.read_bytes()) != written[name]]
-
-
-def digest(content: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def read_all(plan: Plan, names: Sequence[str], engine: Engine) -> list[dict[str, Any]]:
     """Read and clean every file, large ones first; results {key, reused} in the order of the names."""
     from tqdm import tqdm
 
-    sizes = {name: (plan.source / name).stat().st_size for name in names}
+    sizes = {name: size_of(plan.source / name) for name in names}
     groups = list(grouped(sorted(names, key=lambda name: -sizes[name]), sizes))
     done: dict[str, dict[str, Any]] = {}
     with tqdm(total=len(names), desc="Reading and cleaning files") as shown:
@@ -180,8 +152,7 @@ def join(plan: Plan, request: Request, keys: Sequence[str], rows: list[dict[str,
             chunks = Chunker(title, plan.cleaning.chunk_characters).chunks(kept)
             for text in documents(title, row, counted(chunks, row, joined.chunks)):
                 name = free_name(row["file"], taken)
-                write_text_atomically(request.folder / "documents" / name, text)
-                joined.written[name] = digest(text.encode())
+                joined.written[name] = write_document(request.folder, name, text)
             if not row["chunks"]:
                 row["reason"] = (row["reason"] + " Nothing is left of it after cleaning.").strip()
     (plan.journal / "index.sqlite").unlink()
@@ -192,7 +163,7 @@ def is_duplicate(row: dict[str, Any], index: DuplicateIndex, tally: Tally) -> bo
     """Whether an earlier file has nearly the same text; then the row says which."""
     if not row["mark"]:
         return False
-    found = index.seen("document", Mark(**row["mark"]), row["file"], same_numbers=False)
+    found = index.seen("document", Mark(**row["mark"]), row["file"])
     if found:
         tally.add_change(f"document, {found[0]}", {"removed": row["file"], "of": found[1]})
         tally.blocks_in += row["stages"][FILE_STAGES[-1]]["blocks_out"]
@@ -204,7 +175,7 @@ def is_duplicate(row: dict[str, Any], index: DuplicateIndex, tally: Tally) -> bo
 def new_blocks(plan: Plan, key: str, name: str, index: DuplicateIndex, tally: Tally) -> Iterator[Block]:
     """The blocks of a file that no earlier text has."""
     for block, mark in journaled_blocks(plan, key):
-        found = mark and index.seen("paragraph", mark, name, same_numbers=True)
+        found = mark and index.seen("paragraph", mark, name)
         tally.add_sizes([block], [] if found else [block])
         if found:
             tally.add_change(f"paragraph, {found[0]}", {"removed": shortened(block.text), "of": found[1]})
@@ -276,13 +247,6 @@ def write_settings(request: Request) -> None:
         "labels = []  # what a message can be classified as, at least two\n"
         'held_out = ["questions", "instructions"]  # files that are never trained on\n',
     )
-
-
-def remove_stale(folder: Path, written: dict[str, str]) -> None:
-    """Delete documents of an earlier run whose files are gone; anything else in the folder stays."""
-    for name in report_in(folder).get("documents", {}):
-        if name not in written and Path(name).name == name:
-            (folder / "documents" / name).unlink(missing_ok=True)
 
 
 def clear(journal: Path, keys: set[str]) -> None:

@@ -97,5 +97,11 @@ class Tally:
 
 def shortened(text: str) -> str:
     """A text for a sample: one line of bounded length."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     return line if len(line) <= SAMPLE_CHARACTERS else line[: SAMPLE_CHARACTERS - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """A text that UTF-8 can hold: half a surrogate pair, or a byte of a file name that is no UTF-8, is written as its
+    escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Structure-aware chunks: a chunk stays within its headings and its size; tables, code and records are never split.
+"""Structure-aware chunks: a chunk stays within its headings and its size; only tables and code are never split.
 
 A chunk becomes a `##` section of a document, which is the unit that a domain trains on.
 """

@@ -2,7 +2,7 @@
 
 MinHash (Broder 1997) by datasketch over five-word shingles; candidates by banding (Leskovec et al., Mining of Massive
 Datasets, section 3.4), then the estimated Jaccard similarity decides. The signatures are made file by file, in
-parallel. Paragraphs whose numbers differ are kept: another number is another fact. Records and tables: exact only.
+parallel. Texts whose numbers differ are kept: another number is another fact. Records and tables: exact only.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ class DuplicateIndex:
     def __exit__(self, *_: object) -> None:
         self.database.close()
 
-    def seen(self, level: str, mark: Mark, owner: str, same_numbers: bool) -> tuple[str, str] | None:
+    def seen(self, level: str, mark: Mark, owner: str) -> tuple[str, str] | None:
         """Why a text is a duplicate (`exact` or `near`) and of whose text; None when it is new, and then it is kept."""
         query = "SELECT owner FROM exact WHERE level=? AND digest=?"
         found = self.database.execute(query, (level, mark.exact)).fetchone()
         if found:
             return "exact", str(found[0])
-        near = self.nearest(level, mark, same_numbers)
+        near = self.nearest(level, mark)
         if near:
             return "near", near
         self.database.execute("INSERT INTO exact VALUES (?, ?, ?)", (level, mark.exact, owner))
@@ -125,8 +125,8 @@ class DuplicateIndex:
             self.database.executemany("INSERT OR IGNORE INTO band VALUES (?, ?)", keys)
         return None
 
-    def nearest(self, level: str, mark: Mark, same_numbers: bool) -> str:
-        """The owner of the first text at or over the threshold, empty when there is none."""
+    def nearest(self, level: str, mark: Mark) -> str:
+        """The owner of the first text at or over the threshold with the same numbers, empty when there is none."""
         if not mark.signature:
             return ""
         keys = list(bands(level, mark.signature))
@@ -137,7 +137,7 @@ class DuplicateIndex:
         own = np.frombuffer(bytes.fromhex(mark.signature), "<u4")
         for _, numbers, signature, owner in islice(self.database.execute(query, keys), 200):
             similar = float(np.mean(own == np.frombuffer(signature, "<u4"))) >= self.thresholds[level]
-            if similar and (numbers == mark.numbers or not same_numbers):
+            if similar and numbers == mark.numbers:
                 return str(owner)
         return ""
 

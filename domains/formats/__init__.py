@@ -70,29 +70,38 @@ def format_of(path: Path) -> str:
 
 
 def read_file(path: Path, limits: Limits) -> Iterator[Part]:
-    """The parts of a file that have text. Raises Unreadable, and nothing else, for whatever is wrong with the file."""
+    """The parts of a file that have text. Raises Unreadable, and nothing else, for whatever is wrong with the file.
+    Time and memory are the caller's to bound, with `bounded`, because what is done with a part counts too."""
     name = format_of(path)
     try:
         check_size(path, limits)
         num_characters, found = 0, False
-        with bounded(limits):
-            for part in load_plugin("domains.formats", name, "format").read(path, limits):
-                num_characters += len(part.text)
-                if num_characters > limits.max_characters:
-                    raise Unreadable("too_large", f"more than {limits.max_characters:,} characters of text.")
-                found = found or bool(part.text.strip())
-                yield part
+        for part in load_plugin("domains.formats", name, "format").read(path, limits):
+            num_characters += len(part.text)
+            if num_characters > limits.max_characters:
+                raise Unreadable("too_large", f"more than {limits.max_characters:,} characters of text.")
+            found = found or bool(part.text.strip())
+            yield part
         if not found:
             raise Unreadable("empty", "no text in it (a scan needs text recognition first).")
     except Unreadable:
         raise
-    except MemoryError:
-        raise Unreadable("too_large", "it needs more memory than one file may take.") from None
-    except TimeoutError:
-        raise Unreadable("too_large", f"reading took more than {limits.max_seconds} s.") from None
     except Exception as error:  # a library met a broken file: one row in the report, whatever it raises
         detail = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise Unreadable("corrupt", f"it cannot be read as {name} ({detail}).") from error
+        raise refusal(error, limits, f"it cannot be read as {name} ({detail}).") from error
+
+
+def refusal(error: Exception, limits: Limits, otherwise: str) -> Unreadable:
+    """What the report says of an error that a file led to; `otherwise`: the reason when its kind tells none."""
+    if isinstance(error, Unreadable):
+        return error
+    if isinstance(error, MemoryError):
+        return Unreadable("too_large", "it needs more memory than one file may take.")
+    if isinstance(error, TimeoutError):
+        return Unreadable("too_large", f"reading and cleaning took more than {limits.max_seconds} s.")
+    if isinstance(error, PermissionError):
+        return Unreadable("corrupt", "it may not be opened: allow this account to read it, then run again.")
+    return Unreadable("corrupt", otherwise)
 
 
 def check_size(path: Path, limits: Limits) -> None:
@@ -109,7 +118,7 @@ def check_size(path: Path, limits: Limits) -> None:
 
 @contextmanager
 def bounded(limits: Limits) -> Iterator[None]:
-    """Stop a reader that hangs, or that unpacks a small file into gigabytes (where the platform can)."""
+    """Stop work that hangs, or that turns a small file into gigabytes (where the platform can), by an error in it."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -123,7 +132,7 @@ def bounded(limits: Limits) -> Iterator[None]:
     within = [allowed, *(limit for limit in (before, hard) if limit != resource.RLIM_INFINITY)]
     handler = signal.signal(signal.SIGALRM, expire)
     resource.setrlimit(resource.RLIMIT_DATA, (min(within), hard))
-    signal.setitimer(signal.ITIMER_REAL, limits.max_seconds)
+    signal.setitimer(signal.ITIMER_REAL, limits.max_seconds, 1)  # again and again: a finalizer swallows what it meets
     try:
         yield
     finally:

@@ -20,13 +20,20 @@ NO_TEXT = (
     "script", "style", "noscript", "template", "iframe", "svg", "canvas", "object", "embed", "head", "button",
     "select", "input", "textarea", "dialog",
 )  # fmt: skip
-NAVIGATION = ("nav", "footer", "aside", "form", "menu")
+NAVIGATION = ("nav", "footer", "aside", "menu")
 ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alert", "menu"})
-NAMES = re.compile(
-    r"(?i)(?:^|[-_\s])(?:nav|navbar|navigation|menu|breadcrumbs?|footer|sidebar|cookies?|consent|share|sharing|social|"
-    r"adverts?|ads?|advertisement|promo|newsletter|subscribe|related|comments?|pagination|pager|skip|masthead|popup|"
-    r"modal|toolbar)(?:$|[-_\s])"
-)
+NAMES = frozenset({
+    "nav", "navbar", "navigation", "menu", "breadcrumb", "breadcrumbs", "footer", "sidebar", "cookie", "cookies",
+    "consent", "advert", "adverts", "ad", "ads", "advertisement", "promo", "newsletter", "subscribe", "pagination",
+    "pager", "skip", "skipnav", "masthead", "popup", "modal", "toolbar",
+})  # fmt: skip
+ONLY_ALONE = frozenset({"social", "share", "sharing", "related", "comment", "comments"})
+BESIDE_NAMES = frozenset({
+    "site", "main", "page", "global", "region", "usa", "top", "bottom", "left", "right", "first", "second", "primary",
+    "secondary", "mobile", "desktop", "header", "inner", "outer", "banner", "bar", "box", "area", "block", "wrapper",
+    "wrap", "container", "overlay", "notice", "signup", "slot", "widget", "toggle", "to", "link", "links",
+    "list", "item", "items", "button", "buttons", "icons",
+})  # fmt: skip
 LINK_SHARE = 0.66
 MIN_LINKS = 3
 LINK_DEPTH = 4
@@ -62,20 +69,28 @@ def check_depth(soup: Any) -> None:
 
 
 def take_navigation(soup: Any) -> Iterator[str]:
-    """Take every navigation element out of the page; gives their texts."""
+    """Take every navigation element out of the page; gives their texts. What holds more than half of the page's text is
+    none, whatever its name says (a whole page may stand in a `nav`, or below a class such as `modal`)."""
     lists = link_lists(soup)
+    most = num_own_characters(soup) / 2
     for element in soup.find_all(True):
         if element.decomposed or element.name in {"html", "body", "main", "article"}:
             continue
-        if id(element) in lists or is_navigation(element):
+        if (id(element) in lists or is_navigation(element)) and num_own_characters(element) <= most:
             text = element.get_text(" ", strip=True)
             element.decompose()
             if text:
                 yield text
 
 
+def num_own_characters(element: Any) -> int:
+    """Characters of text outside links: a menu has none, however long it is."""
+    links = sum(len(link.get_text(strip=True)) for link in element.find_all("a"))
+    return len(element.get_text(strip=True)) - links
+
+
 def is_navigation(element: Any) -> bool:
-    """By tag, role, class or id, or by being hidden."""
+    """By tag, role, class or id, by being hidden, or as the label of a control in a form, where controls go."""
     if element.name in NAVIGATION or str(element.get("role", "")).lower() in ROLES:
         return True
     if element.has_attr("hidden") or str(element.get("aria-hidden", "")).lower() == "true":
@@ -84,8 +99,16 @@ def is_navigation(element: Any) -> bool:
         return True
     if element.name == "header" and not element.find(["h1", "h2"]):
         return True
-    names = " ".join([*element.get("class", []), str(element.get("id", ""))])
-    return bool(NAMES.search(names)) and not element.find(["h1", "article", "main"])
+    if element.name == "label" and element.find_parent("form"):
+        return True
+    names = [*element.get("class", []), str(element.get("id", ""))]
+    return any(map(names_navigation, names)) and not element.find(["h1", "article", "main"])
+
+
+def names_navigation(name: str) -> bool:
+    """Whether all of a class or id says so: `site-footer` does, `has-sidebar` and `social-security` do not."""
+    words = {word for word in re.split(r"[-_]+", name.lower()) if word and not word.isdigit()}
+    return words <= ONLY_ALONE and len(words) == 1 or bool(words & NAMES) and words <= NAMES | BESIDE_NAMES
 
 
 def link_lists(soup: Any) -> set[int]:

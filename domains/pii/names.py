@@ -102,7 +102,7 @@ def known_names(text: str, known: dict[str, str]) -> Iterator[tuple[int, int]]:
     """Places of words of names that were given in full elsewhere."""
     for match in CAPITALIZED.finditer(text):
         word = match.group().removesuffix("'s").removesuffix("’s")
-        if word in known and not EPONYM_AFTER.match(text[match.end() : match.end() + 40]):
+        if word.replace("’", "'") in known and not EPONYM_AFTER.match(text[match.end() : match.end() + 40]):
             yield match.start(), match.start() + len(word)
 
 
@@ -240,4 +240,4 @@ def remember(name: str, known: dict[str, str]) -> None:
     for word in re.findall(WORD, SUFFIX.sub("", name)):
         plain = word.removesuffix("'s").removesuffix("’s")
         if len(plain) > 2 and not is_common(plain) and plain not in AMBIGUOUS_FIRST:
-            known[plain] = plain
+            known[plain.replace("’", "'")] = plain

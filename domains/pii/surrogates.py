@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 
 FORM = re.compile(r"\d|[A-Za-z]")
+LEADING_ONE = re.compile(r"^1(?=\d{10}(?!\d))")
+APOSTROPHES = str.maketrans("‘’ʼ", "'''")
 STREETS = (
     "Alder",
     "Birch",
@@ -62,10 +64,13 @@ class Choice:
 
 
 def surrogate(kind: str, value: str, salt: str) -> str:
-    """What stands for a value. Values that differ only in spaces, punctuation or letter case are the same."""
+    """What stands for a value. Values that differ only in spaces, punctuation or letter case are the same (in
+    names, letter case and the form of the apostrophe), and so is a telephone number with and without its leading 1."""
     if kind == "name":
         return name_surrogate(value, salt)
-    return MAKERS.get(kind, same_form)(value, choice(kind, re.sub(r"[\W_]+", "", value).lower(), salt))
+    key = re.sub(r"[\W_]+", "", value).lower()
+    key = LEADING_ONE.sub("", key) if kind == "phone" else key
+    return MAKERS.get(kind, same_form)(value, choice(kind, key, salt))
 
 
 def choice(kind: str, value: str, salt: str) -> Choice:
@@ -85,7 +90,7 @@ def name_word(word: str, salt: str) -> str:
     plain = word.removesuffix(end)
     if not plain[:1].isupper() or plain in {"Jr", "Sr", "II", "III", "IV"}:
         return word
-    chosen = choice("name", plain.lower(), salt)
+    chosen = choice("name", plain.lower().translate(APOSTROPHES), salt)
     if len(plain) == 1:
         return chr(ord("A") + chosen.number(26)) + end
     made = chosen.of(name_words())

@@ -127,7 +127,7 @@ def test_exact_and_near_duplicates_but_not_other_numbers(tmp_path):
     other = GARDEN.replace("six hours", "6 hours")
     with DuplicateIndex(tmp_path / "index", {"paragraph": 0.6}) as index:
         seen = [
-            index.seen("paragraph", mark_of(text(t)), name, same_numbers=True)
+            index.seen("paragraph", mark_of(text(t)), name)
             for name, t in zip("abcde", (GARDEN, GARDEN.upper() + "!", near, other, FROST), strict=True)
         ]
     assert seen == [None, ("exact", "a"), ("near", "a"), None, None]
@@ -150,3 +150,26 @@ def test_a_line_of_text_cannot_pass_for_a_section():
     assert chunk.text == "first\n### Sources\nlast"
     (chunk,) = Chunker("T", 400).chunks([Block("heading", "Sources", 2), text("a book")])
     assert chunk.heading == "List of sources"
+
+
+def test_thousands_of_underlined_lines_are_headings():
+    part = Part("\n".join(f"Rule {number}\n---" for number in range(3000)) + "\nThe end.")
+    blocks = list(blocks_of(part))
+    assert [b.kind for b in blocks] == ["heading"] * 3000 + ["text"]
+    assert blocks[-1].text == "The end."
+
+
+def test_the_first_row_of_a_form_is_read_with_its_label():
+    """Word has no header rows, so the first row of a form becomes the header of a Markdown table."""
+    rows = ["| **SSN:** | 4471 |", "| --- | --- |", "| Borrower | Zyx Qwopl |", "| Plot | 4471 |", "| MRN | Q4771Z88 |"]
+    (block,) = cleaned(pii, Block("table", "\n".join(rows)), salt="s").blocks
+    assert [line for line in block.text.split("\n") if line in rows] == ["| --- | --- |", "| Plot | 4471 |"]
+    assert all(label in block.text for label in ("| **SSN:** |", "| Borrower |", "| MRN |"))
+    (alone,) = cleaned(pii, Block("table", "| SSN | 123-45-6789 |\n| --- | --- |\n| Plot | 17 |"), salt="s").blocks
+    assert "123-45-6789" not in alone.text
+    assert alone.text.endswith("| Plot | 17 |")
+
+
+def test_names_of_columns_are_not_taken_for_values():
+    table = "| Patient | Medicine | Dose |\n| --- | --- | --- |\n| the first | Aspirin | 100 |"
+    assert cleaned(pii, Block("table", table), salt="s").blocks[0].text == table

@@ -1,11 +1,10 @@
 """Readers: text, tables and headings come through; whatever is wrong with a file is a status and a reason."""
 
-import os
 import zipfile
 
 import pytest
 
-from domains.formats import Limits, Unreadable, read_file
+from domains.formats import Limits, Unreadable, bounded, read_file
 from tests.fakes_documents import encrypted_pdf, handbook, paragraph, pdf_bytes, word_table, write_docx
 
 
@@ -132,7 +131,34 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
 
 
 def test_a_reader_that_hangs_is_stopped(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    page = write(tmp_path / "a.html", "<p>x" * 200_000)
-    with pytest.raises(Unreadable, match="more than 0.05 s"):
-        list(read_file(page, Limits(max_seconds=0.05)))
+    page, limits = write(tmp_path / "a.html", "<p>x" * 200_000), Limits(max_seconds=0.05)
+    with bounded(limits), pytest.raises(Unreadable, match="more than 0.05 s"):
+        list(read_file(page, limits))
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        '<form id="aspnetForm">{}<label>Search</label><input></form>',
+        '<section id="social-security-benefits">{}</section>',
+        '<div class="cost-share">{}</div>',
+        '<div class="page has-sidebar">{}</div>',
+        '<div class="modal">{}</div>',
+        "<nav>{}</nav>",
+    ],
+)
+def test_a_page_in_an_element_that_sounds_like_navigation_stays(tmp_path, around):
+    page = around.format("<p>Benefits begin in the month after the form arrives.</p>") + '<p class="share">Share</p>'
+    (part,) = read_file(write(tmp_path / "a.html", page), Limits())
+    assert part.text.strip() == "Benefits begin in the month after the form arrives."
+    assert part.removed[-1] == "Share"
+
+
+def test_a_section_that_sounds_like_navigation_stays_and_a_long_menu_goes(tmp_path):
+    """The menu is most of the page, but none of its text outside links."""
+    menu = "".join(f"<li><a>Entry {number} of the menu</a></li>" for number in range(30))
+    section = '<div id="cost-share">You pay a share.</div>'
+    page = f'<ul class="site-nav">{menu}</ul>{section}<p>{"A rule of the plan. " * 4}</p>'
+    (part,) = read_file(write(tmp_path / "a.html", page), Limits())
+    assert "You pay a share." in part.text
+    assert "Entry" not in part.text

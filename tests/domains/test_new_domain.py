@@ -3,21 +3,25 @@ killed run goes on, memory does not grow with the corpus, and nothing of a perso
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from domains.cleaning import CleaningSettings
 from domains.domain import Domain
+from domains.engine import Engine
 from domains.errors import UserError
 from domains.formats import Limits
-from domains.ingest import Plan, ingest_file, source_files
-from domains.new_domain import MADE_BY, REPORT, Request, new_domain, summary
+from domains.ingest import Plan, ingest_file, journaled, source_files
+from domains.made_documents import MADE_BY, REPORT
+from domains.new_domain import Request, new_domain, read_all, summary
 from domains.validate import validate
-from tests.fakes_documents import GARDEN, PERSONAL, SPANISH, write_garden
+from tests.fakes_documents import FROST, GARDEN, PERSONAL, SPANISH, write_garden
 
 STATUSES = {
     "bed.md": "ok", "broken.pdf": "corrupt", "empty.txt": "empty", "frost.html": "ok", "handbook.pdf": "ok",
@@ -277,3 +281,116 @@ def run_with_cap(tmp_path, num_files, file_bytes, cap_bytes):
 @pytest.mark.slow
 def test_a_corpus_three_times_the_memory_that_may_be_taken(tmp_path):
     run_with_cap(tmp_path, num_files=16, file_bytes=1_000_000, cap_bytes=5_000_000)
+
+
+def folder_of(path, **files):
+    """A folder of Markdown files; double underlines in names stand for a hyphen."""
+    path.mkdir()
+    for name, content in files.items():
+        (path / f"{name.replace('__', '-')}.md").write_text(content)
+    return path
+
+
+def rows_of(report):
+    return {row["file"]: row for row in report["files"]}
+
+
+def test_a_bad_file_is_a_row_and_the_others_go_on(tmp_path, monkeypatch):
+    """A file that may not be opened (not even for its digest), a name that is no UTF-8, half of a surrogate pair in a
+    row, thousands of headings in one block."""
+    source = folder_of(tmp_path / "files", bed=GARDEN, secret=GARDEN, many="Rule\n---\n" * 3000 + FROST)
+    (source / os.fsdecode(b"caf\xe9.txt")).write_text(FROST.replace("middle", "end"))
+    (source / "rows.jsonl").write_text(json.dumps({"note": f"\ud83d {SPANISH} \ud83d", "name": "Ann\ud83d"}) + "\n")
+    (source / "loop.md").symlink_to("loop.md")
+    opened = Path.open
+
+    def guarded(path, *arguments, **options):
+        if path.name == "secret.md":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    report = new_domain(request(source, tmp_path / "garden", cleaning=CleaningSettings(salt="s", language="")))
+    rows = rows_of(report)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "bed.md": "ok", "caf\\udce9.txt": "ok", "many.md": "ok", "rows.jsonl": "ok", "secret.md": "corrupt",
+    }  # fmt: skip
+    assert "allow this account to read it" in rows["secret.md"]["reason"]
+    assert json.loads((tmp_path / "garden" / REPORT).read_text())["files"] == report["files"]
+    assert "\n".join(summary(report, tmp_path)).encode()
+    assert json.dumps(report, ensure_ascii=False).encode()
+    monkeypatch.undo()
+    again = new_domain(request(source, tmp_path / "garden", cleaning=CleaningSettings(salt="s", language="")))
+    assert rows_of(again)["secret.md"]["status"] == "ok"
+
+
+def test_a_file_that_goes_while_others_are_read_is_a_row(tmp_path):
+    plan = Plan(folder_of(tmp_path / "files", bed=GARDEN), tmp_path, SETTINGS, LIMITS)
+    bed, gone = (journaled(plan, found["key"]) for found in read_all(plan, ["bed.md", "gone.md"], Engine()))
+    assert (bed["status"], gone["status"]) == ("ok", "corrupt")
+    assert "FileNotFoundError" in gone["reason"]
+
+
+def test_cleaning_counts_in_the_time_that_a_file_may_take(tmp_path):
+    """Cleaning 2 MB takes seconds; the small file loads everything first."""
+    source = folder_of(tmp_path / "files", small=GARDEN)
+    (source / "large.txt").write_text("\n\n".join(f"{GARDEN} Bed {n}." for n in range(7_000)))
+    plan = Plan(source, tmp_path, SETTINGS, LIMITS)
+    assert journaled(plan, ingest_file({"file": "small.md"}, plan)["key"])["status"] == "ok"
+    plan = replace(plan, limits=Limits(max_seconds=0.2))
+    row = journaled(plan, ingest_file({"file": "large.txt"}, plan)["key"])
+    assert (row["status"], row["reason"]) == ("too_large", "reading and cleaning took more than 0.2 s.")
+
+
+def test_a_full_disk_is_no_fault_of_a_file(tmp_path):
+    source = folder_of(tmp_path / "files", bed="\n\n".join(f"{GARDEN} Bed {n}." for n in range(200)))
+    plan = Plan(source, tmp_path, SETTINGS, LIMITS)
+    (tmp_path / f".{plan.key('bed.md')}.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        ingest_file({"file": "bed.md"}, plan)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_run_that_was_killed_while_it_wrote_documents_goes_on(copy, documents, tmp_path):
+    """A folder in the place of a document ends the run at that document, after `bed.md` was written."""
+    source = Path(shutil.copytree(documents, tmp_path / "files"))
+    (source / "bed.md").write_text("# The bed\n\n" + GARDEN.replace("compost", "manure"))
+    (source / "later.md").write_text(FROST.replace("four degrees", "some degrees of warmth"))
+    (copy / "documents" / "later-md.md").mkdir()
+    with pytest.raises(IsADirectoryError):
+        new_domain(request(source, copy))
+    assert "manure" in (copy / "documents" / "bed-md.md").read_text()
+    (copy / "documents" / "later-md.md").rmdir()
+    mine = (copy / "documents" / "letter-txt.md").read_text()
+    (copy / "documents" / "letter-txt.md").write_text("# Mine\n")
+    with pytest.raises(UserError, match=r"1 documents .* edited since.*letter-txt.md"):
+        new_domain(request(source, copy))
+    (copy / "documents" / "letter-txt.md").write_text(mine)
+    report = new_domain(request(source, copy))
+    assert contents(copy) == report["documents"]
+
+
+def test_what_a_killed_first_run_wrote_of_a_file_that_is_gone_goes_too(tmp_path):
+    source = folder_of(tmp_path / "files", bed=GARDEN, frost=FROST)
+    blocked = tmp_path / "garden" / "documents" / "frost-md.md"
+    blocked.mkdir(parents=True)
+    (tmp_path / "garden" / ".ingest").mkdir()
+    with pytest.raises(IsADirectoryError):
+        new_domain(request(source, tmp_path / "garden"))
+    assert (tmp_path / "garden" / "documents" / "bed-md.md").is_file()
+    blocked.rmdir()
+    (source / "bed.md").unlink()
+    report = new_domain(request(source, tmp_path / "garden"))
+    assert contents(tmp_path / "garden") == report["documents"]
+    assert list(report["documents"]) == ["frost-md.md"]
+
+
+def test_documents_that_differ_in_a_number_are_both_kept(tmp_path):
+    rates = f"# Rates\n\n{GARDEN}\n\n{FROST} The rate of the plot is {{}} dollars a season for each member of the club."
+    same = rates.format(40).replace("a season for each", "for each")
+    source = folder_of(tmp_path / "files", rates__2024=rates.format(40), rates__2025=rates.format(45), same=same)
+    settings = CleaningSettings(salt="s", near_document=0.7)
+    rows = rows_of(new_domain(request(source, tmp_path / "garden", cleaning=settings)))
+    assert rows["rates-2025.md"]["chunks"] == 1
+    assert rows["same.md"]["reason"] == "near duplicate of rates-2024.md."
+    assert "45 dollars" in everything(tmp_path / "garden")

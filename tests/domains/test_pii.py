@@ -94,3 +94,17 @@ def test_a_long_hostile_text_takes_linear_time():
     """Nothing here may backtrack: 200 kB of near misses, within seconds."""
     for unit in ("1-", "a.b", "A ", "12 Main ", "My ", "@", "Aa Bb "):
         assert isinstance(redacted(unit * 5_000, "s"), str)
+
+
+def test_a_value_in_another_form_is_the_same_value():
+    names = {surrogate("name", name, "s") for name in ("O'Brien", "O’Brien")}
+    assert len(names) == 1
+    forms = ("+1 415 555 2671", "(415) 555-2671", "1-415-555-2671", "415.555.2671 ", "415 555 2671")
+    assert len({re.sub(r"\D", "", surrogate("phone", form, "s")) for form in forms}) == 1
+    assert surrogate("phone", "14155526719", "s") != surrogate("phone", "14155526718", "s")
+
+
+def test_a_name_seen_with_one_apostrophe_is_known_with_the_other():
+    text = redacted("We met Patrick O'Brien. Later O’Brien left.", "s")
+    assert "Brien" not in text
+    assert text.split("Later ")[1].split()[0] in text.split("Later ")[0]
