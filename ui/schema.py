@@ -17,7 +17,7 @@ from domains.example import Message
 from domains.tool_calls import call_text, response_text
 from router.assistant import Sampling
 from ui.openai_errors import bad_field
-from ui.tool_calls import call_of_wire
+from ui.tool_calls import call_of_wire, is_schema
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
@@ -142,10 +142,18 @@ class ResponseFormat(Bounded):
 
 
 class DeclaredFunction(Bounded):
-    """A function that may be called."""
+    """A function that may be called; `parameters` is the JSON schema of its arguments."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
     name: Annotated[str, Field(min_length=1, max_length=200)]
+    parameters: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def check_parameters(self) -> Self:
+        """What is no schema could not be shown to a model."""
+        if not is_schema(self.parameters or {}):
+            raise PydanticCustomError("parameters", "must be a JSON schema: an object with type, properties, required")
+        return self
 
 
 class Tool(Bounded):
@@ -268,7 +276,7 @@ class ChatRequest(Bounded):
         """The tools as JSON text, None where none may be called."""
         if not self.tools or (self.tool_choice and self.tool_choice.type == "none"):
             return None
-        return json.dumps([tool.model_dump() for tool in self.tools])
+        return json.dumps([tool.model_dump(exclude_unset=True) for tool in self.tools])
 
     @property
     def call_only(self) -> str | None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jsonschema_rs
+
 from domains.tool_calls import CLOSE, DECODER, OPEN, CallBlock, ToolCall, block_at, call_blocks, text_of
 from ui.written_calls import calls_in
+
+DRAFTS = (
+    "https://json-schema.org/draft/2020-12/schema",
+    "http://json-schema.org/draft-07/schema#",
+    "http://json-schema.org/draft-04/schema#",
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,11 @@ def begun_at(text: str, start: int) -> CallBlock:
     reached = next((call.end for call in reversed(begun) if call.end is not None), start)
     closed = text.find(CLOSE, reached)
     return CallBlock(start, closed + len(CLOSE) if closed >= 0 else len(text), calls)
+
+
+def is_schema(value: Mapping[str, Any]) -> bool:
+    """Whether a value is a JSON schema of a draft that clients send. What it refers to is not looked up."""
+    return any(jsonschema_rs.meta.is_valid({**value, "$schema": draft}) for draft in DRAFTS)
 
 
 def wire_call(call: ToolCall) -> dict[str, Any]:

@@ -29,6 +29,10 @@ LONG_SCHEMA = {"name": "label", "schema": {"type": "object", "description": "x" 
 TOOL = {"type": "function", "function": {"name": "rate"}}
 
 
+def with_parameters(schema: object) -> dict[str, object]:
+    return {"type": "function", "function": {"name": "f", "parameters": schema}}
+
+
 def says(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
@@ -79,6 +83,11 @@ def says(text: str) -> list[dict[str, str]]:
         ({"tools": [TOOL | {"function": {"name": "f", "description": "x" * MAX_SCHEMA_CHARACTERS}}]}, "tools"),
         ({"tools": [{"type": "retrieval"}]}, "tools[0].type"),
         ({"tools": [TOOL | {"function": {}}]}, "tools[0].function.name"),
+        ({"tools": [with_parameters("x")]}, "tools[0].function.parameters"),
+        ({"tools": [with_parameters([1])]}, "tools[0].function.parameters"),
+        ({"tools": [with_parameters({"type": "object", "properties": ["a"]})]}, "tools[0].function.parameters"),
+        ({"tools": [TOOL, with_parameters({"required": 5})]}, "tools[1].function.parameters"),
+        ({"tools": [with_parameters({"properties": {"a": {"enum": 5}}})]}, "tools[0].function.parameters"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "any", "tools": [TOOL]}, "tool_choice"),
         ({"tool_choice": 5, "tools": [TOOL]}, "tool_choice"),
@@ -118,3 +127,20 @@ def test_logprobs_are_finite() -> None:
     (found,) = logprobs_body([entry])["content"]
     assert (found["token"], found["logprob"], found["bytes"]) == ("a", -0.5, [97])
     assert [(rival["token"], rival["logprob"]) for rival in found["top_logprobs"]] == [("a", -0.5), ("c", -9999.0)]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        None,
+        {},
+        {"type": "object", "properties": {"a": True, "b": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "null"}}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": [{"type": "string"}]}}},
+        {"$schema": "an unknown draft", "properties": {"a": {"minimum": 1, "exclusiveMinimum": True}}},
+    ],
+)
+def test_a_schema_of_any_draft_is_taken_as_it_is(schema: object) -> None:
+    """Lists of items are of draft 7, a true exclusiveMinimum is of draft 4."""
+    body = {"model": "auto", "messages": CARE, "tools": [with_parameters(schema)]}
+    asked = parse(ChatRequest, json.dumps(body).encode())
+    assert json.loads(asked.declared_tools or "") == [with_parameters(schema)]
