@@ -17,8 +17,22 @@ TWO = 'Let me see.\n<tool_call>[{"name": "a", "arguments": {}}, {"name": "b", "a
 HERMES = '<tool_call>\n{"name": "a", "arguments": {"q": "</tool_call>"}}\n</tool_call>\n' + ONE
 TURNED = '<tool_call>{"arguments": {"x": 1}, "name": "a"}</tool_call>'
 AS_TEXT = '<tool_call>{"name": "a", "arguments": "{\\"x\\": 1}"}</tool_call>'
+LLAMA = '<tool_call>[{"name": "a", "parameters": {"x": 1}}]</tool_call>'
 BARE = '[{"name": "a", "arguments": {"x": 1}}]'
-WELL_FORMED = [ONE, TWO, HERMES, TURNED, AS_TEXT, BARE, f"{ONE} Done.", "No call < here.", '{"json": 1}', "  x ", ""]
+WELL_FORMED = [
+    ONE,
+    TWO,
+    HERMES,
+    TURNED,
+    AS_TEXT,
+    LLAMA,
+    BARE,
+    f"{ONE} Done.",
+    "No call < here.",
+    '{"json": 1}',
+    "  x ",
+    "",
+]
 
 
 def deltas(text: str, cuts: list[int]) -> tuple[str, list[dict[str, str]]]:
