@@ -9,7 +9,8 @@ The system text lists the functions as signatures, which cost a small model a th
 An answer that calls is one JSON list in tags, an object for each call, as the larger SmolLM2 was trained to write it:
 `<tool_call>[{"name": ..., "arguments": {...}}]</tool_call>` (https://huggingface.co/HuggingFaceTB/SmolLM2-1.7B-Instruct).
 What a function returned is a user turn `<tool_response>...</tool_response>`. Reading is more lenient: several tags, one
-object in a tag (Hermes, Qwen), a missing end tag, or an answer that is nothing but the JSON are calls too.
+object in a tag (Hermes, Qwen), `parameters` for `arguments` (Llama 3.1), a missing end tag, or an answer that is
+nothing but the JSON are calls too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ FOOTER = (
     "each call. If a required argument is missing, ask for it. If no function fits, answer in words."
 )
 OBJECT_TYPES = ("object", "dict")
+ARGUMENTS = {"arguments", "parameters"}  # a call has one of them
+CALL_KEYS = {"name", "id", "type", *ARGUMENTS}
 ARRAY_TYPES = ("array", "tuple", "list")
 
 
@@ -202,7 +205,7 @@ def read_calls(text: str) -> tuple[ToolCall, ...]:
     except (ValueError, RecursionError):
         return ()
     items = value if isinstance(value, list) else [value]
-    return calls_of(items) if all(isinstance(item, dict) and "arguments" in item for item in items) else ()
+    return calls_of(items) if all(isinstance(item, dict) and ARGUMENTS & item.keys() for item in items) else ()
 
 
 def calls_of(value: Any) -> tuple[ToolCall, ...]:
@@ -213,9 +216,9 @@ def calls_of(value: Any) -> tuple[ToolCall, ...]:
 
 def call_of(value: Any) -> ToolCall | None:
     """One call: a name, and arguments that may be JSON text."""
-    if not isinstance(value, dict) or not value.keys() <= {"name", "arguments", "id", "type"}:
+    if not isinstance(value, dict) or not value.keys() <= CALL_KEYS or value.keys() >= ARGUMENTS:
         return None
-    name, arguments = value.get("name"), value.get("arguments", {})
+    name, arguments = value.get("name"), value.get("arguments", value.get("parameters", {}))
     if isinstance(arguments, str):
         try:
             arguments = DECODER.decode(arguments)

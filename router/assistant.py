@@ -104,6 +104,10 @@ class Assistant(Protocol):
         """The router's choices for several conversations."""
         ...
 
+    def answering(self, messages: Sequence[Message], expert: str, sampling: Sampling) -> Route:
+        """Who `reply` would let answer: `auto` is the tools expert where functions may be called, and only there."""
+        ...
+
     def reply(
         self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None, client: str = ""
     ) -> Reply:

@@ -26,6 +26,7 @@ from experts.rerank import rewards
 from router.adapters import share
 from router.call_grammar import declared
 from router.fair import FairLock
+from router.tool_requests import is_tools_expert
 
 MAX_CONTEXT = 4096
 
@@ -93,11 +94,12 @@ class Engine:
             raise unknown_name("expert", expert, self.experts)
         return expert if self.experts[expert].has_adapter else None
 
-    def encode(self, messages: Sequence[Message], tools: str | None = None) -> list[int]:
+    def encode(self, messages: Sequence[Message], tools: str | None = None, expert: str = GENERAL) -> list[int]:
         """Prompt tokens; a conversation that is too long is refused. `tools` are function declarations as JSON: the
-        chat template shows them where it can, else a system message of our own format."""
+        chat template shows them where it can, else a system message of our own format, which is what a tools expert
+        was trained with and always gets."""
         native = json.loads(tools) if tools else None
-        if tools and "tools" not in self.tokenizer.chat_template:
+        if tools and (is_tools_expert(expert) or "tools" not in self.tokenizer.chat_template):
             messages, native = [Message("system", render(declared(tools))), *messages], None
         ids = prompt_ids(self.tokenizer, messages, native)
         if len(ids) > MAX_CONTEXT:

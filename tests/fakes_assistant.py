@@ -73,15 +73,18 @@ class ScriptedAssistant:
     def routes(self, conversations: Sequence[Sequence[Message]]) -> list[Route]:
         return [self.route(messages) for messages in conversations]
 
+    def answering(self, messages: Sequence[Message], expert: str, sampling: Sampling) -> Route:
+        tools = tools_expert(self.experts)
+        if expert == AUTO and tools and sampling.tools:
+            return tool_route(tools, "tools")
+        return scripted_route(last_user_turn(tuple(messages))) if expert == AUTO else self.route(messages, expert)
+
     def reply(
         self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None, client: str = ""
     ) -> Reply:
         if self.busy is not None:
             raise self.busy
-        route = self.route(messages, expert)
-        tools = tools_expert(self.experts)
-        if expert == AUTO and tools and sampling and sampling.tools:
-            route = tool_route(tools, "tools")
+        route = self.answering(messages, expert, sampling or Sampling())
         self.asked.append((tuple(messages), expert, sampling))
         self.clients.append(client)
         return Reply(route, self.pieces(route, last_user_turn(tuple(messages)), sampling or Sampling()))

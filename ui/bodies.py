@@ -75,6 +75,8 @@ def choice_body(index: int, answer: Collected, with_tools: bool) -> Body:
     if said and said.tool_calls:
         message |= {"content": said.content, "tool_calls": list(said.tool_calls)}
         reason = "tool_calls" if reason == "stop" else reason
+    elif said:
+        message["content"] = said.content or ""
     logprobs = logprobs_body(answer.logprobs) if answer.logprobs else None
     return {"index": index, "message": message, "finish_reason": reason, "logprobs": logprobs}
 

@@ -43,8 +43,8 @@ def turn_bubbles(turn: Message) -> list[dict[str, Any]]:
 
 
 def tool_bubble(title: str, text: str) -> dict[str, Any]:
-    """A call or its result. The title is shown as text by the chat log."""
-    return {"role": "assistant", "content": plain(text), "metadata": {"title": title}}
+    """A call or its result. The chat log shows the title as Markdown, too."""
+    return {"role": "assistant", "content": plain(text), "metadata": {"title": plain(title)}}
 
 
 def plain(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -17,7 +18,7 @@ from domains.example import Message
 from domains.tool_calls import call_text, response_text
 from router.assistant import Sampling
 from ui.openai_errors import bad_field
-from ui.tool_calls import call_of_wire
+from ui.tool_calls import call_of_wire, is_schema
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_MESSAGES = 64
@@ -55,6 +56,7 @@ class CalledFunction(Bounded):
 class ToolCall(Bounded):
     """A call in an earlier answer."""
 
+    id: Annotated[str, Field(max_length=200)] | None = None
     function: CalledFunction
 
 
@@ -64,6 +66,7 @@ class Turn(Bounded):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | tuple[TextPart, ...] | None = None
     tool_calls: Annotated[tuple[ToolCall, ...], Field(max_length=MAX_TOOLS)] | None = None
+    tool_call_id: Annotated[str, Field(max_length=200)] | None = None
 
     @model_validator(mode="after")
     def check_content(self) -> Self:
@@ -142,10 +145,18 @@ class ResponseFormat(Bounded):
 
 
 class DeclaredFunction(Bounded):
-    """A function that may be called."""
+    """A function that may be called; `parameters` is the JSON schema of its arguments."""
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
     name: Annotated[str, Field(min_length=1, max_length=200)]
+    parameters: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def check_parameters(self) -> Self:
+        """What is no schema could not be shown to a model."""
+        if not is_schema(self.parameters or {}):
+            raise PydanticCustomError("parameters", "must be a JSON schema: an object with type, properties, required")
+        return self
 
 
 class Tool(Bounded):
@@ -268,7 +279,7 @@ class ChatRequest(Bounded):
         """The tools as JSON text, None where none may be called."""
         if not self.tools or (self.tool_choice and self.tool_choice.type == "none"):
             return None
-        return json.dumps([tool.model_dump() for tool in self.tools])
+        return json.dumps([tool.model_dump(exclude_unset=True) for tool in self.tools])
 
     @property
     def call_only(self) -> str | None:
@@ -327,6 +338,7 @@ class RouteRequest(Bounded):
 def joined(turns: Sequence[Turn]) -> list[Message]:
     """Turns as messages; what functions returned one after the other is told at once."""
     messages: list[Message] = []
+    turns = in_call_order(turns)
     for before, turn in zip([None, *turns], turns, strict=False):
         message = turn.message
         if before is not None and before.role == turn.role == "tool":
@@ -335,9 +347,27 @@ def joined(turns: Sequence[Turn]) -> list[Message]:
     return messages
 
 
+def in_call_order(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns with results in the order of the calls that they answer, where they say which; an id that is not among
+    the calls right before is refused."""
+    found: list[Turn] = []
+    calls: list[str | None] = []
+    for is_result, group in groupby(turns, key=lambda turn: turn.role == "tool"):
+        each = list(group)
+        unknown = {turn.tool_call_id for turn in each} - {None, *calls} if is_result else ()
+        if unknown:
+            raise PydanticCustomError(
+                "messages", "hold a tool_call_id that is not among the tool_calls right before it"
+            )
+        named = is_result and all(turn.tool_call_id is not None for turn in each)
+        found += sorted(each, key=lambda turn: calls.index(turn.tool_call_id)) if named else each
+        calls = [call.id for call in each[-1].tool_calls or ()]
+    return found
+
+
 def check_turns(turns: Sequence[Turn]) -> None:
     """Refuse conversations that are too long or that ask nothing."""
-    messages = [turn.message for turn in turns]
+    messages = joined(turns)
     num_characters = sum(len(message.content) for message in messages)
     if num_characters > MAX_CHARACTERS:
         raise PydanticCustomError(

@@ -21,7 +21,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from domains.errors import unknown_name
 from router.assistant import AUTO, Assistant, Piece, Reply
 from router.route import Route
-from router.tool_requests import tool_route, tools_expert
 from ui.bodies import (
     Body,
     chunk_body,
@@ -186,8 +185,7 @@ class Service:
 
     def routed(self, asked: ChatRequest) -> Route:
         """Who answers, before anything is begun."""
-        found = tools_expert(self.assistant.experts) if asked.declared_tools and asked.model == AUTO else None
-        return tool_route(found, "tools") if found else self.assistant.route(asked.conversation, asked.model)
+        return self.assistant.answering(asked.conversation, asked.model, asked.sampling)
 
     async def gathered(self, reply: Reply, started: float) -> list[Piece]:
         """All pieces, at least one."""

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from domains.tool_calls import ToolCall, call_blocks, text_of
+import jsonschema_rs
+
+from domains.tool_calls import CLOSE, DECODER, OPEN, CallBlock, ToolCall, block_at, call_blocks, text_of
+from ui.written_calls import calls_in
+
+DRAFTS = (
+    "https://json-schema.org/draft/2020-12/schema",
+    "http://json-schema.org/draft-07/schema#",
+    "http://json-schema.org/draft-04/schema#",
+)
 
 
 @dataclass(frozen=True)
@@ -28,14 +38,38 @@ def call_of_wire(name: str, arguments: str) -> ToolCall:
 
 
 def read_calls(text: str) -> Said:
-    """The calls in an answer; what is not well formed stays text."""
-    blocks = call_blocks(text)
+    """The calls in an answer, and its words outside the tags."""
+    blocks = tuple(tags(text)) if OPEN in text else call_blocks(text)
     if not blocks:
         return Said(text, ())
     ends = [0, *(block.end for block in blocks)]
     starts = [*(block.start for block in blocks), len(text)]
     words = "".join(text[end:start] for end, start in zip(ends, starts, strict=True)).strip()
     return Said(words or None, tuple(wire_call(call) for block in blocks for call in block.calls))
+
+
+def tags(text: str) -> Iterator[CallBlock]:
+    """All tags, also one that is not well formed."""
+    start = text.find(OPEN)
+    while start >= 0:
+        block = block_at(text, start) or begun_at(text, start)
+        yield block
+        start = text.find(OPEN, block.end)
+
+
+def begun_at(text: str, start: int) -> CallBlock:
+    """A tag that was cut off or is not well formed: the calls that are whole before that place, as a stream has sent
+    them by then."""
+    begun = list(calls_in(text, start + len(OPEN)))
+    calls = tuple(ToolCall(call.name, DECODER.decode(call.arguments)) for call in begun if call.is_whole)
+    reached = next((call.end for call in reversed(begun) if call.end is not None), start)
+    closed = text.find(CLOSE, reached)
+    return CallBlock(start, closed + len(CLOSE) if closed >= 0 else len(text), calls)
+
+
+def is_schema(value: Mapping[str, Any]) -> bool:
+    """Whether a value is a JSON schema of a draft that clients send. What it refers to is not looked up."""
+    return any(jsonschema_rs.meta.is_valid({**value, "$schema": draft}) for draft in DRAFTS)
 
 
 def wire_call(call: ToolCall) -> dict[str, Any]:

@@ -20,6 +20,8 @@ OVERALL = {
     "overall_v4_without_agentic": "Overall, v4 formula, agentic counted as 0 (at most 60%)",
 }
 
+KINDS = {"calls": "a call is right", "irrelevance": "no call is right"}
+
 
 def write_tools_page(found: Mapping[str, Any], folder: Path) -> Path:
     """Write report.html for the bench's result."""
@@ -67,9 +69,10 @@ def category_lines(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> li
 
 
 def comparison_line(row: Mapping[str, Any]) -> list[str]:
-    """An arm against the one before it."""
+    """An arm against the one before it on one kind of rows."""
     difference = with_interval(row["difference"], row["low"], row["high"])
-    return [f"{row['arm']} against {row['against']}", difference, "–" if row["p"] is None else f"{row['p']:.4f}"]
+    p = "–" if row["p"] is None else f"{row['p']:.4f}"
+    return [f"{row['arm']} against {row['against']}", KINDS[row["kind"]], difference, p]
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -17,6 +17,7 @@ from judges.bfcl.rows import AST, IRRELEVANCE, RELEVANCE, Task
 NAMES = count()
 REFUSED = "undeclared_function()"
 GROWING = frozenset(("power", "factorial"))  # of the simulated calculator: these would not end for a large number
+PRECISION = "precision"  # digits that its roots and logarithms are computed to
 MAX_GROWING = 10_000
 
 
@@ -113,8 +114,9 @@ def source(call: ToolCall, task: Task) -> str:
 
 def grows(call: ToolCall) -> bool:
     """Whether a computation would take all the time there is."""
-    numbers = [value for value in call.arguments.values() if isinstance(value, int | float)]
-    return call.name in GROWING and any(abs(number) > MAX_GROWING for number in numbers)
+    sizes = call.arguments if call.name in GROWING else call.arguments.keys() & {PRECISION}
+    numbers = [call.arguments[name] for name in sizes]
+    return any(isinstance(number, int | float) and abs(number) > MAX_GROWING for number in numbers)
 
 
 def method_names(task: Task) -> frozenset[str]:

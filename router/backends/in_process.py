@@ -39,7 +39,7 @@ class InProcess:
 
     def start(self, messages: Sequence[Message], expert: str, sampling: Sampling, client: str) -> Answer:
         """Begin an answer."""
-        ids = self.engine.encode(messages, sampling.tools)
+        ids = self.engine.encode(messages, sampling.tools, expert)
         answer = Answer(sampling.num_answers)
         rows = [Row(ids, expert, self.writer(sampling, i, len(ids)), answer) for i in range(sampling.num_answers)]
         self.scheduler.submit(rows, client)

@@ -19,7 +19,7 @@ from domains.tool_calls import Function
 from judges.bfcl.checking import Outcome
 from judges.bfcl.official import official
 from judges.bfcl.overall import Count, interval, summary
-from judges.bfcl.rows import CATEGORIES, Task, read_category, subset
+from judges.bfcl.rows import CATEGORIES, IRRELEVANCE, Task, read_category, subset
 from judges.stats import paired_test
 from router.benches._tool_answers import Answers, Asked
 from router.benches._tool_arms import DEFAULT, Arm, load_models
@@ -38,7 +38,7 @@ def run(
     arms: str | None = None,
 ) -> dict[str, Any]:
     """A row per arm and category with its interval, the overall scores of each arm by version with their floors, and
-    paired tests of each arm against the one before it."""
+    paired tests of each arm against the one before it, apart for rows that need calls and rows that need none."""
     if all_rows and rows is not None:
         raise UserError("--rows and --all are both given. Give one of them.")
     tasks = subset(None if all_rows else rows or (QUICK_ROWS if quick else NUM_ROWS))
@@ -105,13 +105,21 @@ def category_row(arm: str, category: str, count: Count, mistakes: Sequence[str])
 
 
 def comparisons(outcomes: dict[str, dict[str, Outcome]], tasks: dict[str, tuple[Task, ...]]) -> list[dict[str, Any]]:
-    """Each arm against the one before it on all rows: the difference in accuracy, its interval and p (not adjusted)."""
-    ids = [task.id for found in tasks.values() for task in found]
-    names = list(outcomes)
-    found = []
+    """Each arm against the one before it: the difference in accuracy, its interval and p (not adjusted). Rows that need
+    calls and rows that need none are two tests: silence would gain in the second what it loses in the first."""
+    names, found = list(outcomes), []
     for before, after in zip(names, names[1:], strict=False):
-        a, b = ([float(outcomes[arm][name].right) for name in ids] for arm in (after, before))
-        test = paired_test(a, b)
-        found.append({"arm": after, "against": before, "difference": test.difference, "low": test.low,
-                      "high": test.high, "p": test.p})  # fmt: skip
+        for kind, ids in kinds(tasks).items():
+            a, b = ([float(outcomes[arm][name].right) for name in ids] for arm in (after, before))
+            test = paired_test(a, b)
+            found.append({"arm": after, "against": before, "kind": kind, "n": test.n, "difference": test.difference,
+                          "low": test.low, "high": test.high, "p": test.p})  # fmt: skip
     return found
+
+
+def kinds(tasks: dict[str, tuple[Task, ...]]) -> dict[str, list[str]]:
+    """The rows that need calls and those that need none, by their ids; a kind without rows is left out."""
+    found: dict[str, list[str]] = {"calls": [], "irrelevance": []}
+    for name, each in tasks.items():
+        found["irrelevance" if name in IRRELEVANCE else "calls"] += [task.id for task in each]
+    return {kind: ids for kind, ids in found.items() if ids}

@@ -74,6 +74,19 @@ def test_lenient_reading(text):
     assert parse(text) == (ToolCall("today", {}),)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "payment", "parameters": {"loan": 1}}',
+        '<tool_call>[{"name": "payment", "parameters": "{\\"loan\\": 1}"}]</tool_call>',
+    ],
+)
+def test_arguments_under_another_name(text):
+    """Llama 3.1 was trained to call them parameters; a call with both is none."""
+    assert parse(text) == (ToolCall("payment", {"loan": 1}),)
+    assert parse('{"name": "payment", "parameters": {}, "arguments": {}}') is None
+
+
 def test_several_tags_are_several_calls_and_a_tag_in_a_value_ends_nothing():
     text = call_text([ToolCall("say", {"text": f"{OPEN} or {CLOSE}?"})])
     assert parse(f"{text}\n{text}") == (ToolCall("say", {"text": f"{OPEN} or {CLOSE}?"}),) * 2

@@ -71,7 +71,10 @@ def test_right_answers_solve_every_row_and_silence_only_what_needs_none(tasks):
     last = found["overall"][1]["overall_v3"]
     assert last["value"] == last["never_calling"]
     assert len(found["rows"]) == 2 * len(CATEGORIES)
-    assert found["comparisons"][0]["difference"] < 0
+    calls, irrelevance = found["comparisons"]
+    assert (calls["kind"], calls["difference"]) == ("calls", -1.0)
+    assert (irrelevance["kind"], irrelevance["difference"]) == ("irrelevance", 0.0)
+    assert calls["n"] + irrelevance["n"] == found["num_rows"]
 
 
 def test_a_prompt_that_is_too_long_is_wrong(tasks):

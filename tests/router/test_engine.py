@@ -8,6 +8,7 @@ import torch
 
 from domains.errors import UserError
 from domains.example import Message
+from domains.tool_calls import Function, render
 from experts.checkpoint import load_base
 from experts.expert import CARD
 from experts.generate import generate
@@ -76,6 +77,18 @@ def test_tools_are_shown_to_the_model_by_templates_that_know_them(engine):
     shown = engine.tokenizer.decode(engine.encode(ASK, tools))
     assert "look_up" in shown
     assert shown.endswith(engine.tokenizer.decode(engine.encode(ASK)))
+
+
+def test_a_tools_expert_reads_the_format_that_it_was_trained_with(engine, monkeypatch):
+    """Also where the template has a place for functions; the other experts use that place."""
+    native = "{{ tools }}" + engine.tokenizer.chat_template
+    monkeypatch.setattr(engine.tokenizer, "chat_template", native)
+    tools = json.dumps([{"type": "function", "function": {"name": "look_up"}}])
+    ours = [Message("system", render([Function("look_up")])), *ASK]
+    assert engine.encode(ASK, tools, "tools/calls") == engine.encode(ours)
+    shown = engine.tokenizer.decode(engine.encode(ASK, tools, "general"))
+    assert "'look_up'" in shown
+    assert "look_up()" not in shown
 
 
 def test_who_waits_for_the_model_gets_it_between_two_steps(engine, backend):

@@ -67,6 +67,12 @@ def test_a_call_and_its_result_have_their_own_places():
     assert "<i>" not in result["content"]
 
 
+def test_the_name_of_a_call_fetches_nothing():
+    """The chat log renders a title as Markdown, and a name is text of a model."""
+    (call,) = bubbles([Message("assistant", call_text([ToolCall("![a](https://example.org/b.png)<img src=x>")]))])
+    assert call["metadata"] == {"title": "Called !\\[a](https://example.org/b.png)&lt;img src=x&gt;"}
+
+
 @pytest.mark.parametrize("end", [3, 11, 20, len(CALL) - 1])
 def test_a_call_that_is_being_written_is_not_shown_as_text(end):
     assert said_words(f"Well. {CALL[: max(end, 11)]}") == "Well."

@@ -29,6 +29,18 @@ LONG_SCHEMA = {"name": "label", "schema": {"type": "object", "description": "x" 
 TOOL = {"type": "function", "function": {"name": "rate"}}
 
 
+def with_parameters(schema: object) -> dict[str, object]:
+    return {"type": "function", "function": {"name": "f", "parameters": schema}}
+
+
+def calling(*names: str) -> dict[str, object]:
+    return {"role": "assistant", "tool_calls": [{"id": name, "function": {"name": name}} for name in names]}
+
+
+def result(name: str | None) -> dict[str, object]:
+    return {"role": "tool", "content": f"of {name}", **({"tool_call_id": name} if name else {})}
+
+
 def says(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
@@ -62,6 +74,12 @@ def says(text: str) -> list[dict[str, str]]:
         ({"messages": [{"role": "tool", "content": "x"}, {"role": "judge", "content": "x"}]}, "messages[1].role"),
         ({"messages": [*CARE, {"role": "assistant", "content": None}]}, "messages[1].content"),
         ({"messages": [*CARE, {"role": "assistant", "tool_calls": [{}]}]}, "messages[1].tool_calls[0].function"),
+        ({"messages": [*CARE, calling("a"), result("b")]}, "messages"),
+        ({"messages": [*CARE, calling("a"), result("a"), *CARE, result("a")]}, "messages"),
+        (
+            {"messages": [*CARE, calling("a"), {"role": "tool", "tool_call_id": 5, "content": "x"}]},
+            "messages[2].tool_call_id",
+        ),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [*CARE, {"role": "user", "content": [{"type": "image_url"}]}]}, "messages[1].content[0].type"),
@@ -79,6 +97,11 @@ def says(text: str) -> list[dict[str, str]]:
         ({"tools": [TOOL | {"function": {"name": "f", "description": "x" * MAX_SCHEMA_CHARACTERS}}]}, "tools"),
         ({"tools": [{"type": "retrieval"}]}, "tools[0].type"),
         ({"tools": [TOOL | {"function": {}}]}, "tools[0].function.name"),
+        ({"tools": [with_parameters("x")]}, "tools[0].function.parameters"),
+        ({"tools": [with_parameters([1])]}, "tools[0].function.parameters"),
+        ({"tools": [with_parameters({"type": "object", "properties": ["a"]})]}, "tools[0].function.parameters"),
+        ({"tools": [TOOL, with_parameters({"required": 5})]}, "tools[1].function.parameters"),
+        ({"tools": [with_parameters({"properties": {"a": {"enum": 5}}})]}, "tools[0].function.parameters"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "any", "tools": [TOOL]}, "tool_choice"),
         ({"tool_choice": 5, "tools": [TOOL]}, "tool_choice"),
@@ -118,3 +141,36 @@ def test_logprobs_are_finite() -> None:
     (found,) = logprobs_body([entry])["content"]
     assert (found["token"], found["logprob"], found["bytes"]) == ("a", -0.5, [97])
     assert [(rival["token"], rival["logprob"]) for rival in found["top_logprobs"]] == [("a", -0.5), ("c", -9999.0)]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        None,
+        {},
+        {"type": "object", "properties": {"a": True, "b": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "null"}}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": [{"type": "string"}]}}},
+        {"$schema": "an unknown draft", "properties": {"a": {"minimum": 1, "exclusiveMinimum": True}}},
+    ],
+)
+def test_a_schema_of_any_draft_is_taken_as_it_is(schema: object) -> None:
+    """Lists of items are of draft 7, a true exclusiveMinimum is of draft 4."""
+    body = {"model": "auto", "messages": CARE, "tools": [with_parameters(schema)]}
+    asked = parse(ChatRequest, json.dumps(body).encode())
+    assert json.loads(asked.declared_tools or "") == [with_parameters(schema)]
+
+
+@pytest.mark.parametrize("order", ["abc", "cab", "bca"])
+def test_results_are_told_in_the_order_of_their_calls(order: str) -> None:
+    """The model sees no ids. What follows another answer is not mixed with it."""
+    turns = [*CARE, calling("a", "b", "c"), *map(result, order), calling("c"), result("c")]
+    asked = parse(ChatRequest, json.dumps({"model": "auto", "messages": turns}).encode())
+    first, second = (message.content.split() for message in asked.conversation if "_response" in message.content)
+    assert [word for word in first if len(word) == 1] == ["a", "b", "c"]
+    assert [word for word in second if len(word) == 1] == ["c"]
+
+
+def test_results_without_ids_stay_as_they_came() -> None:
+    turns = [*CARE, calling("a", "b"), result("b"), result(None)]
+    asked = parse(ChatRequest, json.dumps({"model": "auto", "messages": turns}).encode())
+    assert asked.conversation[-1].content.index("of b") < asked.conversation[-1].content.index("of None")

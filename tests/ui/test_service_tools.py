@@ -138,6 +138,15 @@ def test_the_best_of_several_is_of_the_tools_expert_too(up):
     assert TOOLS_EXPERT in response.json()["error"]["message"]
 
 
+def test_the_best_of_several_without_tools_is_never_of_the_tools_expert(up):
+    """The question asks for a calculation, which /v1/route gives to the tools expert."""
+    sums = [{"role": "user", "content": "Calculate 5% of 80 for my mother."}]
+    assert up.client.post("/route", body={"messages": sums}, cast_to=object)["expert"] == TOOLS_EXPERT
+    for number in (1, 2):
+        answer = up.client.chat.completions.create(model=AUTO, messages=sums, extra_body={"best_of": number})
+        assert answer.model_extra["expertsmith"]["expert"] != TOOLS_EXPERT
+
+
 def test_an_unknown_model_is_still_refused(up):
     with pytest.raises(openai.NotFoundError):
         up.client.chat.completions.create(model="tools/nothing", messages=ASK, tools=TOOLS)

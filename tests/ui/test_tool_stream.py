@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.assistant import Piece, TokenLogprob
-from ui.tool_calls import read_calls
+from ui.tool_calls import Said, read_calls
 from ui.tool_stream import CallEvents, ToolStream
 
 ONE = '<tool_call>[{"name": "rate", "arguments": {"years": 30, "note": "a } b"}}]</tool_call>'
@@ -17,8 +17,22 @@ TWO = 'Let me see.\n<tool_call>[{"name": "a", "arguments": {}}, {"name": "b", "a
 HERMES = '<tool_call>\n{"name": "a", "arguments": {"q": "</tool_call>"}}\n</tool_call>\n' + ONE
 TURNED = '<tool_call>{"arguments": {"x": 1}, "name": "a"}</tool_call>'
 AS_TEXT = '<tool_call>{"name": "a", "arguments": "{\\"x\\": 1}"}</tool_call>'
+LLAMA = '<tool_call>[{"name": "a", "parameters": {"x": 1}}]</tool_call>'
 BARE = '[{"name": "a", "arguments": {"x": 1}}]'
-WELL_FORMED = [ONE, TWO, HERMES, TURNED, AS_TEXT, BARE, f"{ONE} Done.", "No call < here.", '{"json": 1}', "  x ", ""]
+WELL_FORMED = [
+    ONE,
+    TWO,
+    HERMES,
+    TURNED,
+    AS_TEXT,
+    LLAMA,
+    BARE,
+    f"{ONE} Done.",
+    "No call < here.",
+    '{"json": 1}',
+    "  x ",
+    "",
+]
 
 
 def deltas(text: str, cuts: list[int]) -> tuple[str, list[dict[str, str]]]:
@@ -69,13 +83,33 @@ def test_what_may_become_a_tag_waits() -> None:
 @pytest.mark.parametrize(
     "text", ["<tool_call>[nothing]</tool_call>", '<tool_call>{"name": 5, "arguments": {}}', "<tool_call>"]
 )
-def test_a_tag_without_a_call_stays_text(text: str) -> None:
-    assert deltas(text, list(range(len(text)))) == (text, [])
+def test_a_tag_without_a_call_is_not_shown(text: str) -> None:
+    """Neither in a stream nor in a whole answer; the words beside it are."""
+    assert deltas(f"So: {text}", list(range(len(text)))) == ("So:", [])
+    assert read_calls(f"So: {text}") == Said("So:", ())
+
+
+@pytest.mark.parametrize("size", range(TWO.index("}") + 1, len(TWO)))
+def test_a_list_that_is_cut_keeps_its_whole_calls_and_repeats_nothing(size: int) -> None:
+    """The second call is begun in the stream as soon as its name is there."""
+    said = read_calls(TWO[:size])
+    content, calls = deltas(TWO[:size], list(range(size)))
+    assert content == said.content == "Let me see."
+    whole = [call["function"]["name"] for call in said.tool_calls]
+    assert whole == ["a", "b"][: 1 + (TWO[:size].count("}") > 2)]
+    assert [call["name"] for call in calls][: len(whole)] == whole
+
+
+def test_the_words_after_a_tag_that_is_not_well_formed_are_said() -> None:
+    """What a value of it holds ends no tag."""
+    text = '<tool_call>[{"name": "a", "arguments": {"x": "</tool_call>"}}, 5]</tool_call> Done.'
+    assert read_calls(text).content == "Done."
+    assert deltas(text, list(range(len(text))))[0] == "Done."
 
 
 def test_a_call_that_is_broken_off_was_begun() -> None:
     content, calls = deltas('<tool_call>[{"name": "a", "arguments": {"x": tru}}]</tool_call> more', [40, 50])
-    assert content == ""
+    assert content == "more"
     assert [(call["name"], call["arguments"]) for call in calls] == [("a", '{"x": tru}}]')]
 
 

@@ -17,7 +17,8 @@ def found(arm: str = "prompt") -> dict[str, object]:
     return {
         "rows": [row("irrelevance", 1.0), row("multiple", 0.5)],
         "overall": [{"arm": arm, **dict.fromkeys(OVERALL, SCORE)}],
-        "comparisons": [{"arm": arm, "against": "before", "difference": 0.1, "low": 0.0, "high": 0.2, "p": None}],
+        "comparisons": [{"arm": arm, "against": "before", "kind": kind, "difference": 0.1, "low": 0.0, "high": 0.2,
+                         "p": None} for kind in ("calls", "irrelevance")],
         "package": "bfcl-eval 1, data BFCL_v4", "num_rows": 30, "notes": ["A <note>."],
     }  # fmt: skip
 
@@ -48,6 +49,8 @@ def test_every_score_has_its_interval_and_its_floor_and_irrelevance_is_beside_ca
     silent = titles.index("irrelevance (no call is right)")
     assert cells.lines[silent][2] == "100%"
     assert silent == titles.index("multiple") + 1
+    against = [line[1:] for line in cells.lines if line[0] == "prompt against before"]
+    assert against == [[words, "10.0% [0.0%, 20.0%]", "–"] for words in ("a call is right", "no call is right")]
 
 
 def test_nothing_is_fetched_and_names_are_escaped(tmp_path: Path) -> None:

@@ -135,6 +135,9 @@ def test_a_computation_that_would_not_end_is_not_begun():
     task = next(task for task in read_category("multi_turn_base") if "MathAPI" in task.entry["involved_classes"])
     assert source(ToolCall("power", {"base": 2, "exponent": 10**9}), task) == REFUSED
     assert source(ToolCall("power", {"base": 2, "exponent": 3}), task) == "power(base=2, exponent=3)"
+    assert source(ToolCall("square_root", {"number": 2, "precision": 10**9}), task) == REFUSED
+    assert source(ToolCall("logarithm", {"value": 2, "base": 3, "precision": 1e9}), task) == REFUSED
+    assert source(ToolCall("square_root", {"number": 10**9, "precision": 8}), task).startswith("square_root(")
 
 
 def test_worlds_do_not_know_each_other_and_leave_nothing():

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("bfcl_eval")
 
 from domains.errors import UserError  # noqa: E402
-from judges.bfcl.overall import Count, overall_v3, overall_v4, summary  # noqa: E402
+from judges.bfcl.overall import Count, interval, overall_v3, overall_v4, summary  # noqa: E402
 from judges.bfcl.rows import CATEGORIES, IRRELEVANCE, MULTI_TURN, drawn, quotas, read_category, subset  # noqa: E402
 from tests.judges.bfcl.test_checking import SIZES  # noqa: E402
 
@@ -51,6 +51,25 @@ def test_intervals_hold_the_value_and_shrink():
     for found in (few, many):
         assert found["low"] < found["value"] < found["high"]
     assert many["high"] - many["low"] < few["high"] - few["low"]
+
+
+@pytest.mark.parametrize("rights", [[0], [8], [1], [0, 8], [3, 8, 0, 1]])
+def test_an_interval_always_holds_its_value(rights):
+    """Also where all or none of the rows are right, in some of the categories or in all of them."""
+    given = {name: Count(rights[i % len(rights)], 8, size) for i, (name, size) in enumerate(SIZES.items())}
+    for found in summary(given).values():
+        assert 0 <= found["low"] <= found["value"] <= found["high"] <= 1
+        assert found["high"] - found["low"] > 0.05
+
+
+def test_the_interval_of_one_category_is_that_of_wilson():
+    """Java alone has 1/3 of 1/5 of 1/3 of v3, so has its interval; the mean of two equal ones has sqrt(2) / 2 of it."""
+    one = {"simple_java": Count(0, 10, 100)}
+    assert summary(one)["overall_v3"]["high"] == pytest.approx(interval(one["simple_java"]).high / 45, abs=1e-4)
+    two = one | {"simple_javascript": Count(0, 10, 50)}
+    assert summary(two)["call_accuracy"]["high"] == pytest.approx(
+        summary(one)["call_accuracy"]["high"] / 2**0.5, abs=1e-4
+    )
 
 
 def test_subsets_are_fixed_equal_and_nested():
