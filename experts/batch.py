@@ -41,7 +41,8 @@ class Segment:
 @dataclass(frozen=True)
 class Batch:
     """A padded batch of packed rows, ready for a decoder model. An empty mask means plain causal rows. `ends_S` are
-    places in the flattened rows (R x L) of the sequences' last tokens; empty where the segments do not hold these."""
+    places in the flattened rows (R x L) of the sequences' last tokens; empty where the segments do not hold these.
+    `lengths_R` are tokens without padding."""
 
     input_ids_RL: Tensor
     position_ids_RL: Tensor
@@ -50,6 +51,27 @@ class Batch:
     sequence_RL: Tensor
     num_sequences: int
     ends_S: Tensor
+    lengths_R: Tensor
+
+    def parts(self, num_parts: int) -> list[Batch]:
+        """Its rows as at most so many batches, in order, each only as long as its longest row. Sequences keep their
+        numbers."""
+        found, full = [], self.input_ids_RL.shape[1]
+        row_S, place_S, mask = self.ends_S // full, self.ends_S % full, self.mask_R1LL
+        for rows in torch.arange(len(self.lengths_R)).tensor_split(min(num_parts, len(self.lengths_R))):
+            first, last, length = int(rows[0]), int(rows[-1]) + 1, int(self.lengths_R[rows].max())
+            part = replace(
+                self,
+                input_ids_RL=self.input_ids_RL[first:last, :length],
+                position_ids_RL=self.position_ids_RL[first:last, :length],
+                mask_R1LL=mask[first:last, :, :length, :length] if mask.numel() else mask,
+                labels_RL=self.labels_RL[first:last, :length],
+                sequence_RL=self.sequence_RL[first:last, :length],
+                ends_S=((row_S - first) * length + place_S)[(row_S >= first) & (row_S < last)],
+                lengths_R=self.lengths_R[first:last],
+            )
+            found.append(part)
+        return found
 
 
 @dataclass
@@ -167,7 +189,14 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
             at, num_groups = at + len(segment), num_groups + 1
             num_sequences += segment.num_sequences
     return Batch(
-        ids, positions, visible(group, branch), labels, sequence, num_sequences, torch.tensor(ends, dtype=torch.long)
+        ids,
+        positions,
+        visible(group, branch),
+        labels,
+        sequence,
+        num_sequences,
+        torch.tensor(ends, dtype=torch.long),
+        torch.tensor([len(row) for row in rows]),
     )
 
 

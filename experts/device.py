@@ -13,6 +13,7 @@ import torch
 
 from domains.errors import UserError
 from experts.attention import FLEX, flex_works
+from experts.lean_attention import register
 
 DTYPE = "EXPERTSMITH_DTYPE"
 
@@ -42,7 +43,7 @@ class Device:
 
 
 def probe(tune_allocator: bool = True) -> Device:
-    """The best device of this machine. On a CPU, eager attention trains faster than the fused bf16 kernel.
+    """The best device of this machine. On a CPU, training has an attention of its own (`lean_attention`).
     EXPERTSMITH_DTYPE (bfloat16 or float32) sets the number format, for a processor without fast bf16 or for checks."""
     if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true":
         return Device("cuda", wanted(torch.bfloat16), cuda_attention(), "sdpa")
@@ -50,7 +51,7 @@ def probe(tune_allocator: bool = True) -> Device:
         return Device("mps", wanted(torch.float32), "sdpa", "sdpa")
     if tune_allocator:
         keep_freed_memory()
-    return Device("cpu", wanted(torch.bfloat16), "eager", "sdpa")
+    return Device("cpu", wanted(torch.bfloat16), register(), "sdpa")
 
 
 def wanted(default: torch.dtype) -> torch.dtype:

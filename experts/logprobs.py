@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from experts.attention import attention_input
 from experts.batch import Batch
+from experts.threads import concatenated
 
 CHUNK = 128
 HEAD = "preference_head"  # the attribute of a model that holds its head
@@ -44,7 +46,9 @@ class FrozenProjection(torch.autograd.Function):
             log_norm = logits.logsumexp(-1, keepdim=True)
             values.append(logits.gather(1, labels.unsqueeze(1)).squeeze(1) - log_norm.squeeze(1))
             if ctx.needs_input_grad[0]:
-                probabilities = (logits - log_norm).exp_().to(weight_VH.dtype)
+                probabilities = (
+                    logits.sub_(log_norm).exp_().to(weight_VH.dtype)
+                )  # in place: the logits are not read again
                 gradients.append(weight_VH[labels] - probabilities @ weight_VH)
         if gradients:
             ctx.save_for_backward(torch.cat(gradients))
@@ -75,28 +79,42 @@ def trained_chunk(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Ten
 
 
 def score(model: nn.Module, batch: Batch) -> Scored:
-    """Run a causal language model (PEFT-wrapped or not) on a packed batch."""
+    """Run a causal language model (PEFT-wrapped or not) on a packed batch; on a CPU, its rows in several threads."""
+    weight = projection(model)
+    parts = batch.parts(torch.get_num_threads()) if weight.device.type == "cpu" else [batch]
+    work = [partial(predicted, model, part) for part in parts]
+    token_logprobs, *rewards = work[0]() if len(work) == 1 else concatenated(model, work)
+    sequence_T = batch.sequence_RL[batch.labels_RL >= 0].to(weight.device)
+    sums = token_logprobs.new_zeros(batch.num_sequences).index_add(0, sequence_T, token_logprobs)
+    counts = torch.bincount(sequence_T, minlength=batch.num_sequences)
+    return Scored(token_logprobs, sums, counts, rewards[0] if rewards else None)
+
+
+def predicted(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+    """Log-probabilities of the targets (T,) and, where the model has a preference head, the sequences' rewards (S,)."""
+    weight = projection(model)
+    hidden_RLH = decoder(model)(
+        input_ids=batch.input_ids_RL.to(weight.device),
+        position_ids=batch.position_ids_RL.to(weight.device),
+        attention_mask=attention_input(model, batch.mask_R1LL.to(weight.device), weight.dtype),
+        use_cache=False,
+    ).last_hidden_state
+    target_RL = (batch.labels_RL >= 0).to(weight.device)
+    labels_T = batch.labels_RL.to(weight.device)[target_RL]
+    token_logprobs = projected_logprobs(hidden_RLH[target_RL], weight, labels_T)
+    reward_head = getattr(model, HEAD, None)
+    if reward_head is None or not len(batch.ends_S):
+        return (token_logprobs,)
+    return token_logprobs, reward_head(hidden_RLH.flatten(0, 1)[batch.ends_S.to(weight.device)])
+
+
+def projection(model: nn.Module) -> Tensor:
+    """The weight (V, H) that gives logits."""
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is None:
         raise TypeError(f"{type(model).__name__} has no output embeddings; a causal language model is needed.")
-    device, dtype = head.weight.device, head.weight.dtype
-    hidden_RLH = decoder(model)(
-        input_ids=batch.input_ids_RL.to(device),
-        position_ids=batch.position_ids_RL.to(device),
-        attention_mask=attention_input(model, batch.mask_R1LL.to(device), dtype),
-        use_cache=False,
-    ).last_hidden_state
-    target_RL = (batch.labels_RL >= 0).to(device)
-    labels_T = batch.labels_RL.to(device)[target_RL]
-    token_logprobs = projected_logprobs(hidden_RLH[target_RL], head.weight, labels_T)
-    sequence_T = batch.sequence_RL.to(device)[target_RL]
-    sums = token_logprobs.new_zeros(batch.num_sequences).index_add(0, sequence_T, token_logprobs)
-    counts = torch.bincount(sequence_T, minlength=batch.num_sequences)
-    reward_head = getattr(model, HEAD, None)
-    rewards = None
-    if reward_head is not None and len(batch.ends_S):
-        rewards = reward_head(hidden_RLH.flatten(0, 1)[batch.ends_S.to(device)])
-    return Scored(token_logprobs, sums, counts, rewards)
+    weight: Tensor = head.weight
+    return weight
 
 
 def decoder(model: nn.Module) -> nn.Module:

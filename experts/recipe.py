@@ -90,7 +90,8 @@ class Align(Training):
     votes: bool = Field(False, description="train on the votes of the chat page too (HOME/votes/DOMAIN.jsonl)")
     learning_rate: float = Field(2e-4, gt=0, lt=1)
     epochs: float = Field(1.0, gt=0, le=100)
-    accumulation: int = Field(2, ge=1)
+    batch_rows: int = Field(2, ge=1)
+    accumulation: int = Field(1, ge=1)
 
 
 class Evaluation(Section):
