@@ -74,5 +74,7 @@ def lean_attention(  # noqa: PLR0913, PLR0917 - the signature that transformers 
     if dropout or any(options.get(name) is not None for name in ("softcap", "s_aux")):
         eager: Callable[..., tuple[Tensor, None]] = sys.modules[type(module).__module__].eager_attention_forward
         return eager(module, query, key, value, attention_mask, scaling, dropout, **options)
+    kind = query.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
     apply: Callable[..., Tensor] = Lean.apply
-    return apply(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
+    return apply(query.to(dtype), key.to(dtype), value.to(dtype), attention_mask, scaling).transpose(1, 2).contiguous(), None

@@ -81,7 +81,7 @@ def test_a_folder_without_a_head_is_answered(tmp_path):
 
 
 def test_training_teaches_the_head_to_rank_and_writes_it(base, tmp_path):
-    settings = Align(rank=4, epochs=12, accumulation=2, row_tokens=128, learning_rate=0.01)
+    settings = Align(rank=4, epochs=12, batch_rows=1, accumulation=2, row_tokens=128, learning_rate=0.01)
     objective = dph.Objective(head_learning_rate=0.05)
     metrics = train_preferences(Checkpoint(base), ROWS, Alignment(objective), settings, 0, tmp_path)
     assert metrics["loss"] < 3 * 0.6931
@@ -95,7 +95,7 @@ def test_prior_decay_pulls_the_adapter_back(base, tmp_path):
     """With a strong pull toward the start the second factors stay smaller."""
     sizes = []
     for decay in (0.0, 20.0):
-        settings = Align(rank=4, epochs=6, accumulation=2, row_tokens=128, learning_rate=0.01)
+        settings = Align(rank=4, epochs=6, batch_rows=1, accumulation=2, row_tokens=128, learning_rate=0.01)
         folder = tmp_path / str(decay)
         train_preferences(Checkpoint(base), ROWS, Alignment(dph.Objective(prior_decay=decay)), settings, 0, folder)
         sizes.append(sum(float(update.up.norm()) for update in read_adapter(folder).values()))

@@ -39,6 +39,14 @@ def test_values_and_gradients_are_those_of_eager_attention(masked):
         assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+def test_fp32_weights_under_mixed_precision_give_gradients_in_fp32():
+    inputs, mask = case(masked=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = lean_attention(Grouped(), *inputs, mask, 0.3)
+    assert found.dtype == torch.bfloat16
+    assert {gradient.dtype for gradient in torch.autograd.grad(found.float().sum(), inputs)} == {torch.float32}
+
+
 def eager_attention_forward(*given, **options):
     """Stands for the one in the file of a model: here, the file of `Grouped`."""
     return "own", options["softcap"]

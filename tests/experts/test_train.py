@@ -59,7 +59,7 @@ def test_the_loss_is_the_mean_over_tokens_or_over_examples(base, model, tmp_path
 
 def test_preference_training_starts_at_ln_2_and_writes_an_adapter(base, tmp_path):
     """In the first step the policy is the reference, so every margin is 0 whatever the number of rejected answers."""
-    settings = Align(rank=2, epochs=1, accumulation=2, row_tokens=128)
+    settings = Align(rank=2, epochs=1, batch_rows=1, accumulation=2, row_tokens=128)
     metrics = train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, tmp_path)
     assert metrics["steps"] == 1
     assert metrics["loss"] == pytest.approx(math.log(2), abs=0.02)
@@ -68,7 +68,7 @@ def test_preference_training_starts_at_ln_2_and_writes_an_adapter(base, tmp_path
 
 
 def test_preference_training_lowers_the_loss(base, tmp_path):
-    settings = Align(rank=4, epochs=8, accumulation=2, row_tokens=128, learning_rate=0.01)
+    settings = Align(rank=4, epochs=8, batch_rows=1, accumulation=2, row_tokens=128, learning_rate=0.01)
     metrics = train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, tmp_path)
     assert metrics["loss"] < math.log(2) - 0.05
 
@@ -110,7 +110,9 @@ def test_compiled_layers_learn_the_same(base, tmp_path):
     """The same two preference rows, two steps, with and without compilation."""
     losses = []
     for compiled in (False, True):
-        settings = Align(rank=2, epochs=2, accumulation=1, row_tokens=128, learning_rate=0.01, compile=compiled)
+        settings = Align(
+            rank=2, epochs=2, batch_rows=1, accumulation=1, row_tokens=128, learning_rate=0.01, compile=compiled
+        )
         folder = tmp_path / str(compiled)
         losses.append(train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, folder)["loss"])
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
