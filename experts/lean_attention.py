@@ -77,4 +77,5 @@ def lean_attention(  # noqa: PLR0913, PLR0917 - the signature that transformers 
     kind = query.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else query.dtype
     apply: Callable[..., Tensor] = Lean.apply
-    return apply(query.to(dtype), key.to(dtype), value.to(dtype), attention_mask, scaling).transpose(1, 2).contiguous(), None
+    found = apply(query.to(dtype), key.to(dtype), value.to(dtype), attention_mask, scaling)
+    return found.transpose(1, 2).contiguous(), None
