@@ -67,6 +67,9 @@ def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Pat
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             model = get_peft_model(model, config)
+        for module in model.modules():
+            if device.bf16 and hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False  # autocast decides; a detour by fp32 costs time and memory
     if settings.compile:
         for layer in layers(model):
             layer.compile(dynamic=True)
