@@ -18,7 +18,7 @@ from experts.batch import collate, context_segment, pack_in_order
 from experts.encoding import prompt_ids
 from experts.logprobs import decoder
 
-PREFILL_TOKENS = 512
+PREFILL_TOKENS = 256
 
 
 @dataclass(frozen=True)
