@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from experts.attention import attention_input
 from experts.batch import Batch
+from experts.ranks import is_sharded
 from experts.threads import concatenated
 
 CHUNK = 128
@@ -80,32 +81,33 @@ def trained_chunk(hidden_TH: Tensor, weight_VH: Tensor, labels_T: Tensor) -> Ten
 
 def score(model: nn.Module, batch: Batch) -> Scored:
     """Run a causal language model (PEFT-wrapped or not) on a packed batch; on a CPU, its rows in several threads."""
-    weight = projection(model)
-    parts = batch.parts(torch.get_num_threads()) if weight.device.type == "cpu" else [batch]
+    device = projection(model).device
+    parts = batch.parts(torch.get_num_threads()) if device.type == "cpu" and not is_sharded() else [batch]
     work = [partial(predicted, model, part) for part in parts]
     token_logprobs, *rewards = work[0]() if len(work) == 1 else concatenated(model, work)
-    sequence_T = batch.sequence_RL[batch.labels_RL >= 0].to(weight.device)
+    sequence_T = batch.sequence_RL[batch.labels_RL >= 0].to(device)
     sums = token_logprobs.new_zeros(batch.num_sequences).index_add(0, sequence_T, token_logprobs)
     counts = torch.bincount(sequence_T, minlength=batch.num_sequences)
     return Scored(token_logprobs, sums, counts, rewards[0] if rewards else None)
 
 
 def predicted(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
-    """Log-probabilities of the targets (T,) and, where the model has a preference head, the sequences' rewards (S,)."""
-    weight = projection(model)
+    """Log-probabilities of the targets (T,) and, where the model has a preference head, the sequences' rewards (S,).
+    The projection is read after the decoder ran: a sharded one is whole only then."""
+    device, dtype = projection(model).device, projection(model).dtype
     hidden_RLH = decoder(model)(
-        input_ids=batch.input_ids_RL.to(weight.device),
-        position_ids=batch.position_ids_RL.to(weight.device),
-        attention_mask=attention_input(model, batch.mask_R1LL.to(weight.device), weight.dtype),
+        input_ids=batch.input_ids_RL.to(device),
+        position_ids=batch.position_ids_RL.to(device),
+        attention_mask=attention_input(model, batch.mask_R1LL.to(device), dtype),
         use_cache=False,
     ).last_hidden_state
-    target_RL = (batch.labels_RL >= 0).to(weight.device)
-    labels_T = batch.labels_RL.to(weight.device)[target_RL]
-    token_logprobs = projected_logprobs(hidden_RLH[target_RL], weight, labels_T)
+    target_RL = (batch.labels_RL >= 0).to(device)
+    labels_T = batch.labels_RL.to(device)[target_RL]
+    token_logprobs = projected_logprobs(hidden_RLH[target_RL], projection(model), labels_T)
     reward_head = getattr(model, HEAD, None)
     if reward_head is None or not len(batch.ends_S):
         return (token_logprobs,)
-    return token_logprobs, reward_head(hidden_RLH.flatten(0, 1)[batch.ends_S.to(weight.device)])
+    return token_logprobs, reward_head(hidden_RLH.flatten(0, 1)[batch.ends_S.to(device)])
 
 
 def projection(model: nn.Module) -> Tensor:
