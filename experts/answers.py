@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jinja2 import TemplateError
 
@@ -69,6 +69,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Batched(Protocol):
+    """A source whose answers depend, by rounding, on what else is in their batch."""
+
+    def batches(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
+        """The places of prompts that are answered together."""
+        ...
+
+
 @dataclass(frozen=True)
 class LocalModel:
     """A loaded model."""
@@ -80,6 +89,23 @@ class LocalModel:
     def answer(self, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> None:
         """Answer in batches sorted by length."""
         answer_locally(self.model, self.tokenizer, prompts, decoding, keep)
+
+    def batches(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
+        """Those of `answer`."""
+        return batches_by_length(self.tokenizer, prompts, decoding)
+
+
+def batches_by_length(tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
+    """The batches that `generate` makes. Prompts that have no answer stand behind all others, so they change none."""
+
+    def size(place: int) -> float:
+        try:
+            return len(prompt_ids(tokenizer, prompts[place]))
+        except ROW_ERRORS:
+            return float("inf")
+
+    order = sorted(range(len(prompts)), key=size)
+    return [order[start : start + decoding.batch_size] for start in range(0, len(order), decoding.batch_size)]
 
 
 def answer_locally(model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, keep: Keep) -> None:
@@ -143,11 +169,26 @@ class Answerer:
     def __call__(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generated]:
         """Answers in the order of the prompts; what is not there is generated, each key once."""
         keys = self.keys(prompts, decoding)
-        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in self.store}
-        if missing:
-            names = list(missing)
-            self.source.answer(list(missing.values()), decoding, lambda i, answer: self.store.add(names[i], answer))
+        asked = dict(zip(keys, prompts, strict=True))
+        names = self.to_answer(asked, decoding)
+
+        def keep(place: int, answer: Generated) -> None:
+            if names[place] not in self.store:
+                self.store.add(names[place], answer)
+
+        if names:
+            self.source.answer([asked[name] for name in names], decoding, keep)
         return [self.store.get(key) for key in keys]
+
+    def to_answer(self, asked: dict[str, Prompt], decoding: Decoding) -> list[str]:
+        """The keys without an answer; of a source that answers in batches, all of each batch that is not complete, so
+        that an interrupted run ends with the answers of one that was not."""
+        names = list(asked)
+        if not isinstance(self.source, Batched):
+            return [name for name in names if name not in self.store]
+        batches = self.source.batches(list(asked.values()), decoding)
+        wanted = {i for batch in batches if any(names[i] not in self.store for i in batch) for i in batch}
+        return [names[i] for i in sorted(wanted)]
 
     def keys(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[str]:
         """The prompts' keys."""

@@ -13,7 +13,7 @@ import torch
 from domains.domain import Domain
 from domains.example import Example, Message, Preference, Split
 from domains.tool_calls import parse
-from experts.answers import Answerer, AnswerStore, Decoding, Prompt, Source, answer_locally
+from experts.answers import Answerer, AnswerStore, Decoding, Prompt, Source, answer_locally, batches_by_length
 from experts.batch import collate, document_segments, pack
 from experts.checkpoint import Checkpoint, add_adapter, load_base, load_tokenizer, read_adapter
 from experts.device import Device, probe
@@ -29,6 +29,7 @@ from judges.failures import FAILURE
 from judges.judging import Judged, VerdictStore
 from judges.metrics import Row
 from judges.scorers import instructions
+from judges.scorers.safety import raises_red_flag
 from judges.verdict import Answered, Judge
 
 LABEL_TOKENS = 8
@@ -113,6 +114,10 @@ class CheckpointModel:
         """Answer in batches sorted by length."""
         answer_locally(self.model, self.tokenizer, prompts, decoding, keep)
 
+    def batches(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
+        """Those of `answer`."""
+        return batches_by_length(self.tokenizer, prompts, decoding)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -148,7 +153,7 @@ class Subject:
         """Negative log-likelihood (nats) of each held-out document section."""
         model, tokenizer = self.local.model, self.local.tokenizer
         rows = []
-        for document in limited(domain.sections(split), self.settings.document_limit):
+        for document in spread(domain.sections(split), self.settings.document_limit):
             ids = document_ids(tokenizer, document.text)
             batch = collate(pack(document_segments(ids, ROW_TOKENS), ROW_TOKENS), tokenizer.pad_token_id)
             logprobs = score(model, batch).token_logprobs_T
@@ -294,14 +299,20 @@ def mean(values: Iterable[float]) -> float:
     return sum(numbers) / len(numbers)
 
 
-def limited(rows: Sequence[Any], limit: int) -> list[Any]:
-    """The first `limit` rows, all of them when it is 0."""
-    return list(rows[:limit] if limit else rows)
-
-
 def spread(rows: Sequence[Any], limit: int) -> list[Any]:
-    """`limit` rows evenly over all of them, which lie in the order of their kinds; all of them when it is 0."""
+    """`limit` rows evenly over all of them, which lie in the order of their kinds or documents; all of them when it is
+    0."""
     return [rows[len(rows) * place // limit] for place in range(limit)] if 0 < limit < len(rows) else list(rows)
+
+
+def asked_questions(domain: Domain, split: Split, limit: int) -> list[Example]:
+    """Questions over all of a split, among them, where there are any, some that raise a red flag: a quarter at most."""
+    rules, rows = domain.safety_rules(), domain.examples("questions", split)
+    if not 0 < limit < len(rows):
+        return list(rows)
+    flagged = [row for row in rows if raises_red_flag(rules, row.question)][: max(limit // 4, 1)]
+    others = [row for row in rows if row not in flagged]
+    return [*flagged, *spread(others, limit - len(flagged))]
 
 
 @dataclass(frozen=True)
@@ -320,11 +331,11 @@ class Held:
         """The rows of a domain's test split and of the house instructions."""
         few = settings.instruction_limit
         return cls(
-            limited(domain.examples("questions", "test"), settings.limit),
-            limited(domain.examples("classification", "test"), settings.label_limit),
-            limited(domain.examples("summarization", "test"), settings.limit),
-            limited(Domain.load(HOUSE).examples("instructions", "test"), few),
-            limited(domain.examples("instructions", "test"), few),
+            asked_questions(domain, "test", settings.limit),
+            spread(domain.examples("classification", "test"), settings.label_limit),
+            spread(domain.examples("summarization", "test"), settings.limit),
+            spread(Domain.load(HOUSE).examples("instructions", "test"), few),
+            spread(domain.examples("instructions", "test"), few),
             spread(domain.examples("calls", "test"), settings.label_limit),
         )
 

@@ -1,4 +1,8 @@
-"""The report's claims in plain sentences, each a comparison fixed beforehand; numbers as people read them."""
+"""The report's claims in plain sentences; numbers as people read them.
+
+The list of comparisons is the same for every report. All but one were fixed before any test number had been seen;
+`preference_margin` was added after that, and the report says so.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +56,9 @@ CLAIMS = (
     Claim("calls", "calls_sft", "call_accuracy"),
     Claim("calls", "calls_sft", "no_call_accuracy"),
 )
+
+
+LATE = "preference_margin"
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,9 @@ def summary(found: Sequence[Headline]) -> str:
     counts = Counter(headline.verdict for headline in found)
     parts = [f"{counts['better']} hold", f"{counts['worse']} came out the other way"]
     undecided = f"for {counts['not enough evidence']} there is not enough evidence"
-    return f"Of {len(found)} claims that were fixed beforehand, {', '.join(parts)}, and {undecided}."
+    late = " The preference margin was added to the list after test numbers had been seen."
+    told = late if any(headline.metric == LATE for headline in found) else ""
+    return f"Of {len(found)} claims that every report makes, {', '.join(parts)}, and {undecided}.{told}"
 
 
 def _points(metric: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from experts.digests import digest_of
 from experts.journal import Stage, discard, read_record
-from experts.measure import Held, Subject, arm_prompts, generate_arm, judge_arm, limited
+from experts.measure import Held, Subject, arm_prompts, generate_arm, judge_arm, spread
 from experts.remote import RemoteModel
 from experts.spread import SpreadModel
 from judges.failures import FAILURE
@@ -97,7 +97,7 @@ def likelihood_stage(run: Evaluation, arm: str) -> Stage:
     def measure(folder: Path) -> Mapping[str, Any]:
         subject = run.bench.subject(checkpoint)
         write_rows(folder / ROWS, subject.document_nll(arm, run.domain, "test"))
-        preferences = limited(run.domain.preferences("test"), run.build.recipe.evaluation.preference_limit)
+        preferences = spread(run.domain.preferences("test"), run.build.recipe.evaluation.preference_limit)
         scores = subject.preference_logprobs(preferences)
         write_json(folder / PREFERENCES, {k: {"sums": v.sums, "means": v.means} for k, v in scores.items()})
         return {"preferences": len(preferences)}

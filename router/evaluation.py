@@ -22,7 +22,7 @@ from experts.digests import digest_of
 from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
-from experts.measure import Bench, PreferenceScores, limited, preference_rows
+from experts.measure import Bench, PreferenceScores, asked_questions, preference_rows, spread
 from judges.endpoints import AnyEndpoint
 from judges.failures import failures
 from judges.openers import opener_diversity
@@ -131,7 +131,7 @@ class Evaluation:
 
 def questions(run: Evaluation) -> list[Example]:
     """The held-out questions that are asked."""
-    return limited(run.domain.examples("questions", "test"), run.build.recipe.evaluation.limit)
+    return asked_questions(run.domain, "test", run.build.recipe.evaluation.limit)
 
 
 def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
@@ -170,7 +170,7 @@ def sweep_stage(run: Evaluation, scale: float) -> Stage:
         arm = str(scale)
         house = Domain.load(HOUSE).examples("instructions", "dev")
         rows = subject.document_nll(arm, run.domain, "dev")
-        rows += subject.follows(arm, "instruction_following", limited(house, run.build.recipe.evaluation.limit))
+        rows += subject.follows(arm, "instruction_following", spread(house, run.build.recipe.evaluation.limit))
         write_rows(folder / ROWS, rows)
         return {"rows": len(rows)}
 
@@ -282,7 +282,7 @@ def routing_stage(run: Evaluation, router: Router) -> Stage:
     rows = [row for name in domains for row in built_domain(run.build.home, name).utterances("test")]
 
     def measure(folder: Path) -> Mapping[str, Any]:
-        labelled = limited(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
+        labelled = spread(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
         asked = Asked(run.domain, questions(run), labelled)
         found = Policies(run.bench, run.build.dapt_residual.base, experts)
         write_json(folder / ROUTING, route_all(router, rows) | end_to_end(found, router, asked))

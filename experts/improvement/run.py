@@ -38,7 +38,7 @@ from experts.improvement.replay import VOTE, Replay, Stamp, vote_lessons
 from experts.improvement.signals import signals
 from experts.improvement.tasks import asked, drawn, held_out, practice, references
 from experts.journal import discard
-from experts.measure import Bench, Subject, limited
+from experts.measure import Bench, Subject, spread
 from experts.recipe import Improve
 from judges.metrics import Row
 from judges.probes import probes_for
@@ -233,7 +233,7 @@ def measured(run: Improvement, arm: str, checkpoint: Checkpoint) -> list[Row]:
     run.tell(f"Measuring {arm} on {len(run.examples)} held-out prompts and on the probes.")
     subject = run.bench.subject(checkpoint)
     rows = subject.judged(arm, run.examples, load_judges(run.settings.judges, run.domain))
-    house = limited(Domain.load(HOUSE).examples("instructions", "dev"), run.settings.held_out_limit)
+    house = spread(Domain.load(HOUSE).examples("instructions", "dev"), run.settings.held_out_limit)
     return rows + subject.follows(arm, PROBES[0], house) + safety_rows(run, subject, arm)
 
 
@@ -244,7 +244,7 @@ def safety_rows(run: Improvement, subject: Subject, arm: str) -> list[Row]:
         return []
     asked_for = {probe.question: probe.id for probe in probes_for(("safety",), run.domain.name)}
     probes = [Example(name, "questions", (Message("user", text),), "") for text, name in asked_for.items()]
-    return subject.judged(arm, [*limited(probes, run.settings.held_out_limit), *run.examples], {"safety": judge})
+    return subject.judged(arm, [*spread(probes, run.settings.held_out_limit), *run.examples], {"safety": judge})
 
 
 def register(run: Improvement, checkpoint: Checkpoint, decision: Decision) -> Version:

@@ -168,3 +168,32 @@ def test_kill_9_loses_no_finished_row(tmp_path):
     assert again == answerer_in(tmp_path / "undisturbed")(MANY, SETTINGS)
     keys = [json.loads(line)["key"] for line in path.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == len(MANY)
+
+
+def test_after_a_kill_the_batches_are_those_of_an_undisturbed_run(model, tokenizer, tmp_path):
+    """Company changes answers by rounding, so a batch of which some answers were kept is computed as a whole again,
+    and what was kept stays."""
+    prompts = [(Message("user", "word " * size),) for size in (3, 9, 1, 7, 5)]
+    decoding = Decoding(4, 2)
+    batches: list[list[int]] = []
+
+    class Watching(LocalModel):
+        def answer(self, prompts, decoding, keep):
+            places = self.batches(prompts, decoding)
+            batches.extend([[len(prompts[i][0].content.split()) for i in batch] for batch in places])
+            super().answer(prompts, decoding, keep)
+
+    source = Watching(model, tokenizer, "digest")
+    whole = Answerer(source, AnswerStore.open(tmp_path / "whole.jsonl"))
+    expected = whole(prompts, decoding)
+    assert batches == [[1, 3], [5, 7], [9]]
+    store = AnswerStore.open(tmp_path / "cut.jsonl")
+    keys = whole.keys(prompts, decoding)
+    store.add(keys[2], expected[2])
+    store.add(keys[1], expected[1])
+    store.add(keys[4], Generated("kept", True, 1))
+    del batches[:]
+    found = Answerer(source, store)(prompts, decoding)
+    assert batches == [[1, 3], [5, 7]]
+    assert found[4].text == "kept"
+    assert found[:4] == expected[:4]

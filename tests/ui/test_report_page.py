@@ -94,7 +94,7 @@ def test_everything_in_the_report_is_on_the_page(report, page):
 
 def test_the_decision_comes_first(full):
     """Is it better, for whom, how sure: before any table; with what this many items could have shown."""
-    places = [full.text.index(part) for part in ("claims that were fixed beforehand", "For whom?", "How sure are we?")]
+    places = [full.text.index(part) for part in ("claims that every report makes", "For whom?", "How sure are we?")]
     assert places == sorted(places)
     assert places[-1] < full.text.index("All arms, all metrics")
     assert "shows differences from" in full.text
