@@ -61,6 +61,11 @@ class ScriptedAssistant:
     def experts(self) -> tuple[str, ...]:
         return (*EXPERTS, *self.extra)
 
+    def check_room(self, client: str, num_answers: int) -> None:
+        """Busy where that is scripted."""
+        if self.busy is not None:
+            raise self.busy
+
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
         if expert not in (AUTO, *self.experts):
             raise unknown_name("expert", expert, (AUTO, *self.experts))

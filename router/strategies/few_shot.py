@@ -121,7 +121,9 @@ def fit(material: Material) -> Strategy:
     rows = material.dev or material.train[:MAP_ROWS]
     scores_NL = trained.untrained.raw_scores([row.text for row in rows])
     targets = [material.labels.index(row.label) for row in rows]
-    return trained.strategy(min((True, False), key=lambda use: soft_cross_entropy(trained.map(use)(scores_NL), targets)))
+    return trained.strategy(
+        min((True, False), key=lambda use: soft_cross_entropy(trained.map(use)(scores_NL), targets))
+    )
 
 
 @dataclass(frozen=True)

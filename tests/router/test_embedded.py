@@ -13,10 +13,10 @@ from domains.domain import GENERAL, Domain
 from experts.embedded import foundation_folder
 from judges.encoder import encoder_folder
 from router.encoder import MAX_TOKENS, load_sentence_encoder
+from router.label_map import LabelMap
 from router.material import Given, Material
 from router.metrics import measured
 from router.reader import ModelReader
-from router.label_map import LabelMap
 from router.strategies import few_shot, nearest
 
 pytestmark = pytest.mark.slow

@@ -138,7 +138,8 @@ def wait_until_ready(up: Process) -> None:
             if httpx.get(f"{up.url}/ready", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.2)
+            pass  # it does not listen yet
+        time.sleep(0.2)
     raise RuntimeError("The service did not start.")
 
 
