@@ -142,7 +142,7 @@ def stepped(width: int) -> int:
 
 @dataclass
 class SlotBatch:
-    """The running batch of an engine. `max_tokens` bounds slots x the widest answer, which is the cache's memory: beside
+    """The running batch of an engine. `max_tokens` bounds slots x the widest answer, which is the cache's memory: with
     a long answer there are fewer slots."""
 
     engine: Models

@@ -120,7 +120,11 @@ def fit(material: Material) -> Strategy:
     trained = train_on(material.sources.reader, material.train, material.labels)
     rows = material.dev or material.train[:MAP_ROWS]
     scores_NL = trained.untrained.raw_scores([row.text for row in rows])
-    targets = [material.labels.index(row.label) for row in rows]
+    return chosen(trained, scores_NL, [material.labels.index(row.label) for row in rows])
+
+
+def chosen(trained: Trained, scores_NL: NDArray[np.float64], targets: Sequence[int]) -> Strategy:
+    """The strategy with or without calibration, whichever has the least cross-entropy on labelled requests."""
     return trained.strategy(
         min((True, False), key=lambda use: soft_cross_entropy(trained.map(use)(scores_NL), targets))
     )
@@ -128,12 +132,18 @@ def fit(material: Material) -> Strategy:
 
 @dataclass(frozen=True)
 class Trained:
-    """The prompt, and what its scores were: `prior_L` of requests without content, `scores_NL` of training requests."""
+    """The prompt, and what its scores were: `prior_L` of requests without content, `scores_NL` of the training requests
+    that are not in it."""
 
     untrained: Strategy
     prior_L: NDArray[np.float64]
     scores_NL: NDArray[np.float64]
-    targets: Sequence[int]
+    rest: Sequence[Utterance]
+
+    @property
+    def targets(self) -> list[int]:
+        """The places of the training requests' labels."""
+        return [self.untrained.labels.index(row.label) for row in self.rest]
 
     def map(self, calibrated: bool) -> LabelMap:
         """The map with or without contextual calibration."""
@@ -155,7 +165,7 @@ def train_on(reader: Reader, rows: Sequence[Utterance], labels: Sequence[str]) -
     rest = map_rows(rows, names, {text for text, _ in shots})
     scores = untrained.raw_scores([*CONTENT_FREE, *(row.text for row in rest)])
     prior, found = scores[: len(CONTENT_FREE)].mean(axis=0), scores[len(CONTENT_FREE) :]
-    return Trained(untrained, prior, found, [names.index(row.label) for row in rest])
+    return Trained(untrained, prior, found, rest)
 
 
 def map_rows(rows: Sequence[Utterance], labels: Sequence[str], used: set[str]) -> list[Utterance]:

@@ -133,8 +133,8 @@ def allocated(batch):
 
 
 def test_a_long_answer_takes_slots_and_not_memory(engine):
-    """4,200 tokens in a cache of 32,768: slots for 7 answers of that width, not 16; when it has left, all are back. What
-    another one writes beside it stays the same."""
+    """4,200 tokens in a cache of 32,768: slots for 7 answers of that width, not 16; when it has left, all are back.
+    What another one writes beside it stays the same."""
     batch, ids = SlotBatch(engine), engine.encode(conversation(QUESTIONS[0]))
     expected = answers(SlotBatch(engine), [(ids, NAMES[0])], 6)[0]
     place, found = batch.join(ids, NAMES[0], 100), []
