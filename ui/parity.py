@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,17 @@ LEAST_SHARE = 0.5  # of greedy tokens before the first difference, where only ro
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two ways agree: a share of greedy tokens, and whether it must be all of them."""
+    """How far two ways agree: a share of greedy tokens (None: one of them does not have the expert), and whether it
+    must be all of them."""
 
     name: str
-    share: float
+    share: float | None
     exact: bool
 
     @property
     def ok(self) -> bool:
         """Whether that is enough."""
-        return self.share == 1.0 if self.exact else self.share >= LEAST_SHARE
+        return self.share is not None and self.share >= (1.0 if self.exact else LEAST_SHARE)
 
 
 def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
@@ -82,14 +82,13 @@ def alone(engine: Engine, name: str) -> list[list[int]]:
 
 
 def served(engine: Engine, name: str) -> list[list[int]]:
-    """The service's answers to the probes, all at once."""
+    """The service's answers to the probes, one after the other: on some processors company changes the last bits."""
     assistant = LocalAssistant(InProcess(engine), load_router(engine.home, "fixed", engine))
     with (
         local_service(assistant) as url,
         OpenAI(base_url=url, api_key="none", max_retries=0) as client,
-        ThreadPoolExecutor(len(PROBES)) as threads,
     ):
-        answers = list(threads.map(lambda question: ask(client, name, engine, question), PROBES))
+        answers = asked(client, name, engine)
     assistant.close(0)
     return answers
 
@@ -114,20 +113,24 @@ def tokens_of(engine: Engine, text: str, reason: str) -> list[int]:
 
 
 def endpoint_agreements(engine: Engine, url: str, key: str | None) -> Iterator[Agreement]:
-    """Every expert that another endpoint has, against this process. A share: its kernels round differently."""
+    """Every expert at another endpoint, against this process. A share: its kernels round differently."""
     with OpenAI(base_url=url, api_key=key or "none", max_retries=0) as client:
         try:
             there = [model.id for model in client.models.list()]
             for name in engine.experts:
-                found = name_there(name, there)
-                if found is not None:
-                    with engine.using(name) as model:
-                        here = retold(engine, greedy(model, engine.tokenizer))
-                    yield Agreement(
-                        f"{url} answers as this process ({name})", same_share(here, asked(client, found, engine)), False
-                    )
+                yield endpoint_agreement(engine, name, url, client, name_there(name, there))
         except openai.OpenAIError as error:
             raise UserError(f"The endpoint {url} cannot be used ({type(error).__name__}). Is it started?") from None
+
+
+def endpoint_agreement(engine: Engine, name: str, url: str, client: OpenAI, found: str | None) -> Agreement:
+    """One expert; `found` is its name there."""
+    title = f"{url} answers as this process ({name})"
+    if found is None:
+        return Agreement(title, None, False)
+    with engine.using(name) as model:
+        here = retold(engine, greedy(model, engine.tokenizer))
+    return Agreement(title, same_share(here, asked(client, found, engine)), False)
 
 
 @torch.no_grad()
