@@ -112,10 +112,10 @@ class ScriptedAssistant:
                 yield Piece("", "stop" if len(spoken) == len(words) else "length", 7, len(spoken), choice)
 
     def rewards(self, messages: Sequence[Message], expert: str, answers: Sequence[str]) -> list[float]:
-        """The caregiving experts have a head: it likes late answers."""
+        """The caregiving experts have a head: it likes late answers, which end with their number."""
         if not expert.startswith("caregiving"):
             raise UserError(f"Expert '{expert}' has no preference head.")
-        return [float(number) for number, _ in enumerate(answers)]
+        return [float(answer[-2]) if answer.endswith(")") else 0.0 for answer in answers]
 
     def gauges(self) -> dict[str, float]:
         return {"running": float(self.speaking.locked())}

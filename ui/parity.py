@@ -55,17 +55,19 @@ def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
     here, over_http = alone(engine, name), served(engine, name)
     yield Agreement(f"service answers as this process ({name})", same_share(here, over_http), True)
     with engine.using(name) as model:
-        plain = retold(engine, greedy(model, engine.tokenizer))
-    yield Agreement(f"this process answers as transformers' own loop ({name})", same_share(plain, here), False)
+        plain = greedy(model, engine.tokenizer)
+    again = same_share(retold(engine, plain), here)
+    yield Agreement(f"this process answers as transformers' own loop ({name})", again, False)
     expert = engine.experts[name]
     device = probe()
-    merged = greedy(load(expert.checkpoint(base_of(expert)), device.dtype, device.score_attention), engine.tokenizer)
-    yield Agreement(f"adapter applied as merged ({name})", same_share(retold(engine, merged), here), False)
+    model = load(expert.checkpoint(base_of(expert)), device.dtype, device.score_attention)
+    merged = greedy(model, engine.tokenizer)
+    yield Agreement(f"adapter applied as merged ({name})", retraced_share(engine, model, plain), False)
     with tempfile.TemporaryDirectory(prefix="expertsmith-doctor-") as folder:
         written = export(expert, "safetensors", "bf16", Path(folder) / "out")
-        again = greedy(read_back(written.path), engine.tokenizer)
+        exported = greedy(read_back(written.path), engine.tokenizer)
     exact = device.dtype == torch.bfloat16
-    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, again), exact)
+    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, exported), exact)
 
 
 def alone(engine: Engine, name: str) -> list[list[int]]:
@@ -131,6 +133,19 @@ def endpoint_agreement(engine: Engine, name: str, url: str, client: OpenAI, foun
     with engine.using(name) as model:
         here = retold(engine, greedy(model, engine.tokenizer))
     return Agreement(title, same_share(here, asked(client, found, engine)), False)
+
+
+@torch.no_grad()
+def retraced_share(engine: Engine, model: Any, answers: Sequence[Sequence[int]]) -> float:
+    """The share of the tokens of answers that a model would have taken too, each after those before it: one that is
+    decided otherwise by rounding does not count for the rest of its answer."""
+    found: list[bool] = []
+    for question, answer in zip(PROBES, answers, strict=True):
+        ids = prompt_ids(engine.tokenizer, [Message("user", question)])
+        row = torch.tensor([[*ids, *answer]], device=model.device)
+        best = model(input_ids=row, use_cache=False).logits[0, len(ids) - 1 : -1].argmax(-1).tolist()
+        found += [mine == given for mine, given in zip(best, answer, strict=True)]
+    return sum(found) / max(1, len(found))
 
 
 @torch.no_grad()
