@@ -17,6 +17,7 @@ setup: $(TESTABLE)
 # torch is pinned: an open range takes gigabytes of CUDA packages on a machine without a GPU. Byte code is made when a
 # module is first used, which is much less than all of it. The package with the foundation's weights is read as files,
 # so its compiled dependency is not installed; of the leaderboard's package the checker is imported, which needs nothing.
+# The router library is a baseline of `bench router`; it pins openai below 3, so what it imports is the extra `bench`.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==2.13.0 -c constraints.txt -e .
@@ -24,8 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 $(TESTABLE): $(INSTALLED)
-	$(PIP) -c constraints.txt -e '.[test]'
-	$(PIP) --no-deps bfcl-eval==2026.3.23
+	$(PIP) -c constraints.txt -e '.[test,bench]'
+	$(PIP) --no-deps bfcl-eval==2026.3.23 semantic-router==1.1.1
 	touch $(TESTABLE)
 
 demo: $(INSTALLED)

@@ -100,6 +100,10 @@ class Assistant(Protocol):
         """The router's choice, or the named expert (an unknown name is a UserError). Nothing is generated."""
         ...
 
+    def check_room(self, client: str, num_answers: int) -> None:
+        """Raise `Busy` when this many more answers of a client could not even wait; takes no time."""
+        ...
+
     def routes(self, conversations: Sequence[Sequence[Message]]) -> list[Route]:
         """The router's choices for several conversations."""
         ...

@@ -28,8 +28,8 @@ FLOOR = 1e-12
 class Abstention:
     """How the threshold is chosen on dev, over the requests that an expert should get.
 
-    `coverage`: the share `target` of them reaches the threshold. `conformal`: a new one stays under it with probability
-    at most 1 - target, whatever the scores are like, if it is drawn like those on dev (split conformal prediction, Vovk
+    `coverage`: the share `target` of them goes to an expert. `conformal`: a new one does not with probability at most
+    1 - target, whatever the scores are like, if it is drawn like those on dev (split conformal prediction, Vovk
     et al. 2005); with few dev rows that can only mean no threshold.
     """
 
@@ -84,13 +84,32 @@ def fit_threshold(scored: Sequence[Mapping[str, float]], labels: Sequence[str], 
     """The confidence under which a request is left to the general model; 0 when too few rows can say.
 
     With n confidences in order, coverage takes the one that floor(n (1 - target)) are under; conformal the one of rank
-    floor((n + 1) (1 - target)), which a new confidence is under with probability at most 1 - target.
+    floor((n + 1) (1 - target)), which a new confidence is under with probability at most 1 - target. A request that
+    `general` wins has the confidence 0, because it is left to the general model at any threshold; where that happens
+    more often than 1 - target, no threshold keeps the promise, and it is 0.
     """
-    pairs = zip(scored, labels, strict=True)
-    confidences = sorted(max(scores.values()) for scores, label in pairs if label != GENERAL)
+    confidences = sorted(confidences_of(scored, labels))
     size, refused = len(confidences), 1 - abstention.target + 1e-9
     place = int(size * refused) if abstention.method == "coverage" else int((size + 1) * refused) - 1
     return confidences[place] if 0 <= place < size else 0.0
+
+
+def confidences_of(scored: Sequence[Mapping[str, float]], labels: Sequence[str]) -> list[float]:
+    """How surely each request that an expert should get would go to one."""
+    pairs = zip(scored, labels, strict=True)
+    return [expert_confidence(scores) for scores, label in pairs if label != GENERAL]
+
+
+def expert_confidence(scores: Mapping[str, float]) -> float:
+    """The best score if it is an expert's, else 0."""
+    best = max(scores, key=lambda name: scores[name])
+    return 0.0 if best == GENERAL else scores[best]
+
+
+def coverage(scored: Sequence[Mapping[str, float]], labels: Sequence[str], threshold: float) -> float | None:
+    """The share of the requests that an expert should get that goes to one; None without any."""
+    found = [confidence > 0 and confidence >= threshold for confidence in confidences_of(scored, labels)]
+    return sum(found) / len(found) if found else None
 
 
 def table(scored: Sequence[Mapping[str, float]], labels: Sequence[str]) -> FloatArray:

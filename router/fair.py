@@ -1,13 +1,17 @@
-"""Fairness: a lock that is handed over in the order of asking, and a queue in which clients take turns."""
+"""Fairness: a lock that is handed over in the order of asking, a queue in which clients take turns, and threads that
+work through such a queue."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FairLock:
@@ -92,3 +96,33 @@ class FairQueue(Generic[Item]):
             else:
                 del self.lanes[client]
         return found
+
+
+class FairThreads:
+    """Worker threads for short blocking work of many clients, who take turns."""
+
+    def __init__(self, size: int, name: str) -> None:
+        self.pool = ThreadPoolExecutor(size, name)
+        self.mutex = threading.Lock()
+        self.waiting: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue()
+
+    def submit(self, client: str, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Do some work when it is the client's turn; cancelled before that, it is not done."""
+        future: Future[Result] = Future()
+        with self.mutex:
+            self.waiting.push(client, (future, partial(work, *arguments)))
+        self.pool.submit(self.work_next)
+        return future
+
+    def work_next(self) -> None:
+        """The work of the client whose turn it is."""
+        with self.mutex:
+            future, work = self.waiting.pop()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)

@@ -36,6 +36,10 @@ class LocalAssistant:
         """Names of the experts."""
         return self.backend.experts
 
+    def check_room(self, client: str, num_answers: int) -> None:
+        """Whether the back-end would take more."""
+        self.backend.check_room(client, num_answers)
+
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
         """The router's choice, or the named expert with full confidence. What asks for a calculation is for the tools
         expert, if there is one."""

@@ -182,12 +182,17 @@ class Scheduler:
             self.end(row, TimedOut(f"The answer was not finished within {self.limits.seconds:g} seconds."))
 
     def admit(self) -> None:
-        """Let waiting rows into the batch while it has room, clients in turn."""
+        """Let waiting rows into the batch while it has room, clients in turn; one that cannot join is told why."""
         with self.changed:
             while self.waiting and self.batch.has_room(self.waiting.peek().width):
                 row = self.waiting.pop()
-                row.place = self.batch.join(row.ids, row.expert, row.width)
-                self.running.append(row)
+                try:
+                    row.place = self.batch.join(row.ids, row.expert, row.width)
+                except Exception as error:
+                    self.counts.failed += 1
+                    row.answer.fail(error)
+                else:
+                    self.running.append(row)
 
     def fail_running(self, error: Exception) -> None:
         """A step failed: everyone in the batch is told, and the next ones start with a clean one."""

@@ -17,6 +17,7 @@ from router.calibration import (
     Abstention,
     Calibrated,
     FloatArray,
+    coverage,
     fit_temperature,
     fit_threshold,
     rows_of,
@@ -101,7 +102,10 @@ def fit_one(module: ModuleType, material: Material, abstention: Abstention) -> t
         "temperature": temperature,
         "threshold": threshold,
         "dev": measured(scored, labels, threshold)
-        | {"loss": soft_cross_entropy(tempered(scores_NL, temperature), material.dev_targets) if labels else 0.0},
+        | {
+            "coverage": coverage(scored, labels, threshold),
+            "loss": soft_cross_entropy(tempered(scores_NL, temperature), material.dev_targets) if labels else 0.0,
+        },
     }
 
 

@@ -75,7 +75,7 @@ class Plan:
 
 
 class SlotLayer(DynamicLayer):
-    """Keys and values of one layer, (slots, heads, width, size). Made at first use, grown when the plan is wider."""
+    """Keys and values of one layer, (slots, heads, width, size). Made at first use, and anew when the plan changes."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -97,15 +97,16 @@ class SlotLayer(DynamicLayer):
         return keys, values
 
     def fit(self, states: Tensor) -> None:
-        """Make or widen the buffers; the other places are 0, so that what nobody reads is at least finite."""
+        """Give the buffers the plan's size; new places are 0, so that what nobody reads is at least finite."""
         plan = self.plan
-        if self.buffers and self.buffers[0].shape[2] >= plan.width:
-            return
         shape = (plan.num_slots, states.shape[1], plan.width, states.shape[3])
-        wider = [states.new_zeros(shape) for _ in range(2)]
-        for new, old in zip(wider, self.buffers, strict=False):
-            new[:, :, : old.shape[2]] = old
-        self.buffers = wider
+        if self.buffers and self.buffers[0].shape == shape:
+            return
+        fitting = [states.new_zeros(shape) for _ in range(2)]
+        for new, old in zip(fitting, self.buffers, strict=False):
+            slots, width = min(len(old), len(new)), min(old.shape[2], new.shape[2])
+            new[:slots, :, :width] = old[:slots, :, :width]
+        self.buffers = fitting
 
     def get_seq_length(self) -> int:
         """Positions and masks are given with every call, so this is only the size."""
@@ -113,7 +114,7 @@ class SlotLayer(DynamicLayer):
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy a slot's first tokens to another slot."""
-        for buffer in self.buffers:
+        for buffer in self.buffers if length else ():
             buffer[target, :, :length] = buffer[source, :, :length]
 
 
@@ -134,9 +135,15 @@ class Models(Protocol):
         ...
 
 
+def stepped(width: int) -> int:
+    """A width as whole steps."""
+    return -(-width // WIDTH_STEP) * WIDTH_STEP
+
+
 @dataclass
 class SlotBatch:
-    """The running batch of an engine. `max_tokens` bounds slots in use x the widest answer: the cache's memory."""
+    """The running batch of an engine. `max_tokens` bounds slots x the widest answer, which is the cache's memory: with
+    a long answer there are fewer slots."""
 
     engine: Models
     max_rows: int = 16
@@ -165,9 +172,21 @@ class SlotBatch:
         """Give an answer the first slot after those in use."""
         place = Place(ids, expert, width, len(self.places))
         self.places.append(place)
-        while self.plan.width < width:
-            self.plan.width *= 2
+        self.make_room()
         return place
+
+    def make_room(self) -> None:
+        """Plan slots for the places: all of them while each can be as wide as the widest, which then grow by doubling;
+        else as many as fit. A place is as wide as whole steps."""
+        widest = max(place.width for place in self.places)
+        even = self.max_tokens // self.max_rows
+        if widest > even:
+            self.plan.num_slots, self.plan.width = max(1, self.max_tokens // widest), stepped(widest)
+            return
+        width = FIRST_WIDTH if self.plan.num_slots < self.max_rows else self.plan.width
+        while width < widest:
+            width *= 2
+        self.plan.num_slots, self.plan.width = self.max_rows, min(width, max(FIRST_WIDTH, stepped(even)))
 
     def leave(self, place: Place) -> None:
         """Free a slot; the last one moves into it, so that those in use stay together."""
@@ -177,7 +196,9 @@ class SlotBatch:
                 layer.move(last.slot, place.slot, last.length)
             self.places[place.slot] = last
             last.slot = place.slot
-        if not self.places and self.plan.width > FIRST_WIDTH:
+        if self.places:
+            self.make_room()
+        elif self.plan.width > FIRST_WIDTH:
             self.reset()
 
     @torch.no_grad()
@@ -204,7 +225,7 @@ class SlotBatch:
             tokens[place.slot], positions[place.slot] = place.token, place.length
         for place in places:
             experts[place.slot] = place.expert
-        used = -(-(int(positions.max()) + 1) // WIDTH_STEP) * WIDTH_STEP
+        used = stepped(int(positions.max()) + 1)
         mask = (torch.arange(used) <= positions.view(-1, 1)).view(size, 1, 1, used)
         with self.engine.mixing(experts) as model:
             self.plan.positions_M, self.plan.used = positions.to(model.device), used

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from router.assistant import Piece, Sampling, TokenLogprob
 
+LEAST_TEMPERATURE = 1e-4  # under it logits would overflow, and nothing but the most likely token would be drawn
+
 
 class Grammar(Protocol):
     """What an answer must look like."""
@@ -56,8 +58,8 @@ class Writer:
 
 
 def pick(logits_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """The next token: the most likely one at temperature 0, else a draw from the nucleus."""
-    if sampling.temperature == 0:
+    """The next token: the most likely one at (almost) no temperature, else a draw from the nucleus."""
+    if sampling.temperature < LEAST_TEMPERATURE:
         return int(logits_V.argmax())
     probabilities, order = (logits_V / sampling.temperature).softmax(-1).cpu().sort(descending=True)
     outside = probabilities.cumsum(0) - probabilities >= sampling.top_p

@@ -61,6 +61,11 @@ class ScriptedAssistant:
     def experts(self) -> tuple[str, ...]:
         return (*EXPERTS, *self.extra)
 
+    def check_room(self, client: str, num_answers: int) -> None:
+        """Busy where that is scripted."""
+        if self.busy is not None:
+            raise self.busy
+
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
         if expert not in (AUTO, *self.experts):
             raise unknown_name("expert", expert, (AUTO, *self.experts))
@@ -107,10 +112,10 @@ class ScriptedAssistant:
                 yield Piece("", "stop" if len(spoken) == len(words) else "length", 7, len(spoken), choice)
 
     def rewards(self, messages: Sequence[Message], expert: str, answers: Sequence[str]) -> list[float]:
-        """The caregiving experts have a head: it likes late answers."""
+        """The caregiving experts have a head: it likes late answers, which end with their number."""
         if not expert.startswith("caregiving"):
             raise UserError(f"Expert '{expert}' has no preference head.")
-        return [float(number) for number, _ in enumerate(answers)]
+        return [float(answer[-2]) if answer.endswith(")") else 0.0 for answer in answers]
 
     def gauges(self) -> dict[str, float]:
         return {"running": float(self.speaking.locked())}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,11 +32,11 @@ from ui.chat_words import (
     voted_words,
     waiting_words,
 )
+from ui.openai_errors import log_bug
 from ui.schema import notice_for
 from ui.streams import TICK_SECONDS, Line, Streams
 
 LEFT, RIGHT, SAME = "left", "right", "same"
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ class Page:
         except UserError as error:
             return {self.parts.status: status_html(str(error), "alert")}
         except Exception as error:
-            log.error("a vote was not stored", exc_info=error)
+            log_bug(error)
             return {self.parts.status: status_html("Your vote could not be stored. You can try again.", "alert")}
         return {**self.view(after), self.parts.status: status_html(words)}
 
@@ -245,6 +244,6 @@ class Page:
             found = passages(answer.expert, conversation.question, answer.text)
             shown = {self.parts.passages: passages_html(found), self.parts.status: status_html("Checked.")}
         except Exception as error:
-            log.error("a check against the documents failed", exc_info=error)
+            log_bug(error)
             shown = {self.parts.status: status_html("The documents could not be read just now.", "alert")}
         yield {**shown, self.parts.check: gr.update(interactive=True)}

@@ -18,6 +18,12 @@ from judges.scorers.safety import applies
 from ui.chat_tools import ChatTools
 
 RED_FLAG = "red_flag"
+SENT_TO_HELP = SafetyRule(
+    "answer-names-911",
+    RED_FLAG,
+    r"\b(call|dial|phone|contact)(ing)? (\w+ ){0,3}(911|988)\b",
+    "The answer speaks of 911. If this is happening now, call 911 at once.",
+)
 SCORERS, GROUNDING = "judges.scorers", "grounding"
 MAX_ALERTS = 3
 log = logging.getLogger(__name__)
@@ -75,10 +81,14 @@ class Sources:
         )
 
     def red_flags(self, turns: Sequence[Message]) -> list[SafetyRule]:
-        """Rules that anything the person said matches, the newest words first. A rule for every question is no flag."""
+        """Rules that anything the person said matches, the newest words first. A rule for every question is no flag. An
+        answer that sends to an emergency number is one, where no rule saw it coming."""
         flags = [rule for rule in self.rules if rule.kind == RED_FLAG and rule.question_pattern]
         said = [turn.content for turn in reversed(turns) if turn.role == "user"]
         found = {rule.id: rule for text in said for rule in flags if applies(rule, text)}
+        answer = next((turn.content for turn in reversed(turns) if turn.role == "assistant"), "")
+        if not found and applies(SENT_TO_HELP, answer):
+            return [SENT_TO_HELP]
         return list(found.values())[:MAX_ALERTS]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from domains.domain import GENERAL
@@ -10,6 +9,7 @@ from domains.errors import UserError
 from domains.example import Message
 from router.assistant import AUTO
 from router.route import Route
+from ui.openai_errors import log_bug
 from ui.schema import MAX_CHARACTERS, MAX_MESSAGES
 
 MAX_QUESTION_CHARACTERS = 4000
@@ -29,7 +29,6 @@ FAILURES = {
     "Closing": "The page is being shut down, so the answer was not finished. Your question is back in its box.",
     "BackendFailed": "The server that writes the answers cannot be reached. Your question is back in its box.",
 }
-log = logging.getLogger(__name__)
 
 
 def consent_words(folder: str) -> str:
@@ -59,7 +58,7 @@ def failure_words(error: Exception) -> str:
         return str(error)
     if words := FAILURES.get(type(error).__name__):
         return words
-    log.error("an answer failed", exc_info=error)
+    log_bug(error)
     return "Something went wrong while answering. Your question is back in its box: you can ask again."
 
 

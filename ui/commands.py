@@ -348,9 +348,11 @@ def ask(options: Options) -> int:
     return 0
 
 
-def notices() -> dict[str, str]:
-    """The notices of the shipped domains."""
-    return {name: notice for name in shipped_names() if (notice := Domain.load(name).notice)}
+def notices(home: Path) -> dict[str, str]:
+    """The notices of the shipped domains and of those that were built in a home folder."""
+    from ui.chat_sources import known_domains
+
+    return {name: domain.notice for name, domain in known_domains(home).items() if domain.notice}
 
 
 def chat(options: Options) -> int:

@@ -3,7 +3,7 @@ the same in training, service and export (`ui/parity.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,9 @@ from packaging.version import Version
 from domains.errors import UserError
 
 if TYPE_CHECKING:
+    from experts.expert import Expert
     from router.engine import Engine
+    from ui.parity import Agreement
 
 # Known vulnerabilities are fixed from these versions on.
 SECURITY_FLOOR = {"transformers": "5.17", "torch": "2.11", "sentence-transformers": "6.0", "gradio": "6.20"}
@@ -85,7 +87,7 @@ def served_findings(home: Path, endpoint: str | None = None, key: str | None = N
     from router.engine import Engine, servable
 
     try:
-        servable(home)
+        experts = servable(home)
     except UserError as error:
         yield Finding("parity", endpoint is None, f"not checked: {error}")
         return
@@ -94,9 +96,19 @@ def served_findings(home: Path, endpoint: str | None = None, key: str | None = N
     except UserError as error:
         yield Finding("parity", False, str(error))
         return
+    yield from weight_findings(experts)
     yield Finding("template", True, f"{engine.experts['general'].template} in training and in service")
     yield from canary(engine)
     yield from parity(engine, endpoint, key)
+
+
+def weight_findings(experts: Mapping[str, Expert]) -> Iterator[Finding]:
+    """The digest of each expert's own weights."""
+    from experts.digests import weights_digest
+
+    for name, expert in experts.items():
+        if expert.has_adapter:
+            yield Finding(f"weights {name}", True, weights_digest(expert.folder)[:16])
 
 
 def canary(engine: Engine) -> Iterator[Finding]:
@@ -110,11 +122,23 @@ def canary(engine: Engine) -> Iterator[Finding]:
 
 
 def parity(engine: Engine, endpoint: str | None, key: str | None) -> Iterator[Finding]:
-    """One expert everywhere in this process, and every expert at another endpoint."""
+    """Every expert with an adapter everywhere in this process, and every expert at another endpoint."""
     from ui.parity import agreements, endpoint_agreements
 
-    name = next(name for name, expert in engine.experts.items() if expert.has_adapter)
-    found = [*agreements(engine, name), *(endpoint_agreements(engine, endpoint, key) if endpoint else ())]
-    for each in found:
-        needed = "all must be" if each.exact else "rounding may differ"
-        yield Finding(each.name, each.ok, f"{each.share:.0%} of the greedy tokens are equal ({needed})")
+    for name, expert in engine.experts.items():
+        if expert.has_adapter:
+            yield from map(agreement_finding, agreements(engine, name))
+    if endpoint is None:
+        return
+    try:
+        yield from map(agreement_finding, endpoint_agreements(engine, endpoint, key))
+    except UserError as error:
+        yield Finding(f"endpoint {endpoint}", False, str(error))
+
+
+def agreement_finding(found: Agreement) -> Finding:
+    """A share in words; an expert that is not there has none."""
+    if found.share is None:
+        return Finding(found.name, False, "the endpoint has no model of this name; load the adapter there")
+    needed = "all must be" if found.exact else "rounding may differ"
+    return Finding(found.name, found.ok, f"{found.share:.0%} of the greedy tokens are equal ({needed})")

@@ -19,6 +19,8 @@ import numpy as np
 
 KINDS = {"stream": 45, "plain": 25, "slow": 10, "leave": 10, "malformed": 10}
 SLOW_SECONDS = 0.05
+CONTEXT = "This has gone on for a while, and here is what was said so far. "
+REPEATS = {0: 6, 4: 3, 20: 1}  # how often the context comes before a question, and how often that is asked
 QUESTIONS = (
     "My escrow payment went up by $180 a month. What can I do?",
     "My mother refuses to bathe and gets angry when I insist.",
@@ -31,7 +33,9 @@ NONSENSE = (b"{", b"[]", b'{"model": 5}', b'{"model": "auto", "messages": []}', 
 @dataclass(frozen=True)
 class Plan:
     """How many clients ask for how long; each answer has at most `max_tokens`.
-    `kinds` are the weights of the ways to ask, and each client asks `at_least` so often, whatever the time."""
+    `kinds` are the weights of the ways to ask, and each client asks `at_least` so often, whatever the time. With
+    several keys, separated by spaces, the last client has the last key for itself and the others share the first: a
+    fair service keeps no queue for it. A slow reader reads nothing for `stall_seconds` once it has seen a word."""
 
     seconds: float = 20.0
     clients: int = 16
@@ -39,6 +43,7 @@ class Plan:
     at_least: int = 1
     seed: int = 0
     key: str | None = None
+    stall_seconds: float = 2.0
     kinds: Mapping[str, int] = field(default_factory=lambda: KINDS)
 
 
@@ -50,6 +55,7 @@ class Tally:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     first: list[float] = field(default_factory=list)
+    first_alone: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     tokens: int = 0
     seconds: float = 0.0
@@ -58,6 +64,7 @@ class Tally:
         """The numbers, in milliseconds."""
         counts = {name: self.outcomes[name] for name in ("completed", "refused", "reported", "left", "malformed")}
         times = {"time_to_first_token": self.first, "per_token": self.gaps}
+        times |= {"time_to_first_token_alone": self.first_alone} if self.first_alone else {}
         found = {
             f"{name}_p{share}_ms": round(1000 * float(np.percentile(values, share)), 1) if values else None
             for name, values in times.items()
@@ -78,13 +85,20 @@ async def load(url: str, plan: Plan) -> Tally:
     """All clients at once."""
     tally = Tally()
     started = time.monotonic()
-    headers = {"Authorization": f"Bearer {plan.key}"} if plan.key else {}
     limits = httpx.Limits(max_connections=2 * plan.clients)
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=300, limits=limits) as client:
-        asking = [Client(client, plan, random.Random(plan.seed + i), tally) for i in range(plan.clients)]
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+        asking = [
+            Client(client, plan, random.Random(plan.seed + i), tally, headers_of(plan, i)) for i in range(plan.clients)
+        ]
         await asyncio.gather(*(each.ask_until(started + plan.seconds) for each in asking))
     tally.seconds = time.monotonic() - started
     return tally
+
+
+def headers_of(plan: Plan, client: int) -> dict[str, str]:
+    """The key of a client."""
+    keys = (plan.key or "").split()
+    return {"Authorization": f"Bearer {keys[-1 if client == plan.clients - 1 else 0]}"} if keys else {}
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,13 @@ class Client:
     plan: Plan
     chance: random.Random
     tally: Tally
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def first_times(self) -> list[float]:
+        """Where its times to the first token go; those of the client with a key for itself stand apart."""
+        alone = bool(self.headers) and self.headers != headers_of(self.plan, -1)
+        return self.tally.first_alone if alone else self.tally.first
 
     async def ask_until(self, deadline: float) -> None:
         """Ask until the time is over; a refusal is waited out, shortly."""
@@ -119,12 +140,13 @@ class Client:
 
     def body(self, stream: bool) -> dict[str, Any]:
         """A request that is answered."""
-        messages = [{"role": "user", "content": self.chance.choice(QUESTIONS)}]
+        (repeats,) = self.chance.choices(list(REPEATS), list(REPEATS.values()))
+        messages = [{"role": "user", "content": CONTEXT * repeats + self.chance.choice(QUESTIONS)}]
         return {"model": "auto", "messages": messages, "max_tokens": self.plan.max_tokens, "stream": stream}
 
     async def plain(self) -> str:
         """Wait for the whole answer."""
-        response = await self.http.post("/v1/chat/completions", json=self.body(False))
+        response = await self.http.post("/v1/chat/completions", json=self.body(False), headers=self.headers)
         if response.status_code != 200:
             return refused(response.status_code)
         answer = response.json()
@@ -134,7 +156,8 @@ class Client:
     async def stream(self, pause: float = 0.0, leave: bool = False) -> str:
         """Read the answer as it comes, perhaps slowly, perhaps not to its end."""
         started = time.monotonic()
-        async with self.http.stream("POST", "/v1/chat/completions", json=self.body(True)) as response:
+        body, headers = self.body(True), self.headers
+        async with self.http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
             if response.status_code != 200:
                 return refused(response.status_code)
             seen = 0
@@ -147,15 +170,16 @@ class Client:
                 if leave and seen:
                     return "left"
                 if has_text(event) and not pause:
-                    (self.tally.gaps if seen > 1 else self.tally.first).append(now - started)
+                    (self.tally.gaps if seen > 1 else self.first_times).append(now - started)
                     started = now
                 self.tally.tokens += has_text(event)
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self.plan.stall_seconds if pause and seen == 1 and has_text(event) else pause)
         return "lost"
 
     async def malformed(self) -> str:
         """Send nonsense; it must be refused."""
-        response = await self.http.post("/v1/chat/completions", content=self.chance.choice(NONSENSE))
+        nonsense = self.chance.choice(NONSENSE)
+        response = await self.http.post("/v1/chat/completions", content=nonsense, headers=self.headers)
         if response.status_code in (429, 503):
             return "refused"
         return "malformed" if 400 <= response.status_code < 500 else "lost"

@@ -30,7 +30,7 @@ def serve(options: Options) -> int:
     )
     assistant = assistant_of(options)
     say(f"Serving {', '.join(assistant.experts)} on http://{options.host}:{options.port}/v1")
-    app = create_app(assistant, key, notices(), log_prompts=options.log_prompts)
+    app = create_app(assistant, key, notices(options.home), log_prompts=options.log_prompts)
     run(app, assistant, Address(options.host, options.port, options.drain_seconds), key)
     return 0
 

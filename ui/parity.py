@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,17 @@ LEAST_SHARE = 0.5  # of greedy tokens before the first difference, where only ro
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two ways agree: a share of greedy tokens, and whether it must be all of them."""
+    """How far two ways agree: a share of greedy tokens (None: one of them does not have the expert), and whether it
+    must be all of them."""
 
     name: str
-    share: float
+    share: float | None
     exact: bool
 
     @property
     def ok(self) -> bool:
         """Whether that is enough."""
-        return self.share == 1.0 if self.exact else self.share >= LEAST_SHARE
+        return self.share is not None and self.share >= (1.0 if self.exact else LEAST_SHARE)
 
 
 def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
@@ -55,17 +55,19 @@ def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
     here, over_http = alone(engine, name), served(engine, name)
     yield Agreement(f"service answers as this process ({name})", same_share(here, over_http), True)
     with engine.using(name) as model:
-        plain = retold(engine, greedy(model, engine.tokenizer))
-    yield Agreement(f"this process answers as transformers' own loop ({name})", same_share(plain, here), False)
+        plain = greedy(model, engine.tokenizer)
+    again = same_share(retold(engine, plain), here)
+    yield Agreement(f"this process answers as transformers' own loop ({name})", again, False)
     expert = engine.experts[name]
     device = probe()
-    merged = greedy(load(expert.checkpoint(base_of(expert)), device.dtype, device.score_attention), engine.tokenizer)
-    yield Agreement(f"adapter applied as merged ({name})", same_share(retold(engine, merged), here), False)
+    model = load(expert.checkpoint(base_of(expert)), device.dtype, device.score_attention)
+    merged = greedy(model, engine.tokenizer)
+    yield Agreement(f"adapter applied as merged ({name})", retraced_share(engine, model, plain), False)
     with tempfile.TemporaryDirectory(prefix="expertsmith-doctor-") as folder:
         written = export(expert, "safetensors", "bf16", Path(folder) / "out")
-        again = greedy(read_back(written.path), engine.tokenizer)
+        exported = greedy(read_back(written.path), engine.tokenizer)
     exact = device.dtype == torch.bfloat16
-    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, again), exact)
+    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, exported), exact)
 
 
 def alone(engine: Engine, name: str) -> list[list[int]]:
@@ -82,14 +84,13 @@ def alone(engine: Engine, name: str) -> list[list[int]]:
 
 
 def served(engine: Engine, name: str) -> list[list[int]]:
-    """The service's answers to the probes, all at once."""
+    """The service's answers to the probes, one after the other: on some processors company changes the last bits."""
     assistant = LocalAssistant(InProcess(engine), load_router(engine.home, "fixed", engine))
     with (
         local_service(assistant) as url,
         OpenAI(base_url=url, api_key="none", max_retries=0) as client,
-        ThreadPoolExecutor(len(PROBES)) as threads,
     ):
-        answers = list(threads.map(lambda question: ask(client, name, engine, question), PROBES))
+        answers = asked(client, name, engine)
     assistant.close(0)
     return answers
 
@@ -114,20 +115,37 @@ def tokens_of(engine: Engine, text: str, reason: str) -> list[int]:
 
 
 def endpoint_agreements(engine: Engine, url: str, key: str | None) -> Iterator[Agreement]:
-    """Every expert that another endpoint has, against this process. A share: its kernels round differently."""
+    """Every expert at another endpoint, against this process. A share: its kernels round differently."""
     with OpenAI(base_url=url, api_key=key or "none", max_retries=0) as client:
         try:
             there = [model.id for model in client.models.list()]
             for name in engine.experts:
-                found = name_there(name, there)
-                if found is not None:
-                    with engine.using(name) as model:
-                        here = retold(engine, greedy(model, engine.tokenizer))
-                    yield Agreement(
-                        f"{url} answers as this process ({name})", same_share(here, asked(client, found, engine)), False
-                    )
+                yield endpoint_agreement(engine, name, url, client, name_there(name, there))
         except openai.OpenAIError as error:
             raise UserError(f"The endpoint {url} cannot be used ({type(error).__name__}). Is it started?") from None
+
+
+def endpoint_agreement(engine: Engine, name: str, url: str, client: OpenAI, found: str | None) -> Agreement:
+    """One expert; `found` is its name there."""
+    title = f"{url} answers as this process ({name})"
+    if found is None:
+        return Agreement(title, None, False)
+    with engine.using(name) as model:
+        here = retold(engine, greedy(model, engine.tokenizer))
+    return Agreement(title, same_share(here, asked(client, found, engine)), False)
+
+
+@torch.no_grad()
+def retraced_share(engine: Engine, model: Any, answers: Sequence[Sequence[int]]) -> float:
+    """The share of the tokens of answers that a model would have taken too, each after those before it: one that is
+    decided otherwise by rounding does not count for the rest of its answer."""
+    found: list[bool] = []
+    for question, answer in zip(PROBES, answers, strict=True):
+        ids = prompt_ids(engine.tokenizer, [Message("user", question)])
+        row = torch.tensor([[*ids, *answer]], device=model.device)
+        best = model(input_ids=row, use_cache=False).logits[0, len(ids) - 1 : -1].argmax(-1).tolist()
+        found += [mine == given for mine, given in zip(best, answer, strict=True)]
+    return sum(found) / max(1, len(found))
 
 
 @torch.no_grad()

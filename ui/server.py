@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from domains.errors import UserError
 from router.assistant import Assistant
+from ui.connections import PromptProtocol
 from ui.guard import is_loopback
 
 DRAIN_SECONDS = 30.0
@@ -42,17 +43,22 @@ class Address:
 def serve(app: FastAPI, assistant: Assistant, address: Address, api_key: str | None = None) -> None:
     """Serve until interrupted or terminated; then finish every accepted request or say that it is unfinished."""
     check_bind(address.host, api_key)
-    config = uvicorn.Config(
+    asyncio.run(serve_and_drain(uvicorn.Server(config_of(app, address)), assistant, address.drain_seconds))
+
+
+def config_of(app: FastAPI | None, address: Address) -> uvicorn.Config:
+    """The server's settings."""
+    return uvicorn.Config(
         app,
         host=address.host,
         port=address.port,
         log_level="warning",
         access_log=False,
         server_header=False,
+        http=PromptProtocol,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=int(address.drain_seconds) + TELLING_SECONDS,
     )
-    asyncio.run(serve_and_drain(uvicorn.Server(config), assistant, address.drain_seconds))
 
 
 async def serve_and_drain(server: uvicorn.Server, assistant: Assistant, drain_seconds: float) -> None:

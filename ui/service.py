@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 
 from domains.errors import unknown_name
 from router.assistant import AUTO, Assistant, Piece, Reply
+from router.fair import FairThreads
 from router.route import Route
 from ui.bodies import (
     Body,
@@ -97,8 +98,9 @@ async def nobody_there(request: Request, error: Exception) -> Response:
 
 @dataclass(frozen=True)
 class Service:
-    """The routes. The assistant blocks, so it is called in worker threads: answers are begun in one of `starters`, so
-    that routing does not compete with itself, and read in `readers`."""
+    """The routes. The assistant blocks, so it is called in worker threads: answers are begun in one of `starters`, in
+    which clients take turns and routing does not compete with itself, and read in `readers`. `watchers` ask whether it
+    is ready, so that this answer does not wait behind any work."""
 
     assistant: Assistant
     notices: Mapping[str, str]
@@ -106,7 +108,8 @@ class Service:
     metrics: Metrics
     log_prompts: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
-    starters: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "starter"))
+    starters: FairThreads = field(default_factory=lambda: FairThreads(2, "starter"))
+    watchers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "watcher"))
     readers: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +117,7 @@ class Service:
 
     async def ready(self) -> Response:
         """GET /ready."""
-        if await self.call(self.assistant.is_ready):
+        if await asyncio.wrap_future(self.watchers.submit(self.assistant.is_ready)):
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, 503, {"Retry-After": "5"})
 
@@ -133,7 +136,7 @@ class Service:
     async def route(self, request: Request) -> Body:
         """POST /v1/route: nothing is generated."""
         asked = parse(RouteRequest, await read_body(request, self.bounds))
-        routes = await self.call(self.assistant.routes, asked.conversations)
+        routes = await self.call(client_of(request), self.assistant.routes, asked.conversations)
         return routes[0].as_dict() if asked.texts is None else dict(route_list(routes))
 
     async def chat(self, request: Request) -> Response:
@@ -143,7 +146,8 @@ class Service:
         if self.log_prompts:
             log.info("asked %s: %s", asked.model, [message.as_dict() for message in asked.conversation])
         started = time.monotonic()
-        client = request.scope.get("client_name", "")
+        client = client_of(request)
+        self.assistant.check_room(client, asked.sampling.num_answers)
         if asked.chooses:
             return await while_connected(request, self.best(asked, client, started))
         reply = await while_connected(request, self.start(asked, asked.model, client))
@@ -153,7 +157,9 @@ class Service:
 
     async def start(self, asked: ChatRequest, model: str, client: str) -> Reply:
         """Route and begin the answer."""
-        beginning = self.starters.submit(self.assistant.reply, asked.conversation, model, asked.sampling, client)
+        beginning = self.starters.submit(
+            client, self.assistant.reply, asked.conversation, model, asked.sampling, client
+        )
         try:
             reply = await asyncio.wrap_future(beginning)
         except asyncio.CancelledError:
@@ -169,14 +175,17 @@ class Service:
         return JSONResponse(body | {"usage": usage_body(pieces)}, headers=route_headers(reply.route))
 
     async def best(self, asked: ChatRequest, client: str, started: float) -> Response:
-        """The answers that the expert's preference head finds best, with their rewards."""
-        route = await self.call(self.routed, asked)
-        await self.call(self.assistant.rewards, asked.conversation, route.expert, ())
+        """The answers that the expert's preference head finds best, with their rewards. It reads one answer after the
+        other, so that others get their turn in between, and none when the client has left."""
+        route = await self.call(client, self.routed, asked)
+        await self.call(client, self.assistant.rewards, asked.conversation, route.expert, ())
         reply = replace(await self.start(asked, route.expert, client), route=route)
         pieces = await self.gathered(reply, started)
         answers = collected(pieces)
         texts = [answer.text for answer in answers]
-        rewards = await self.call(self.assistant.rewards, asked.conversation, route.expert, texts)
+        rewards: list[float] = []
+        for text in texts:
+            rewards += await self.call(client, self.assistant.rewards, asked.conversation, route.expert, [text])
         order = sorted(range(len(answers)), key=lambda i: -rewards[i])[: asked.n or 1]
         head = self.head(asked, route)
         head["expertsmith"]["rewards"] = [rewards[i] for i in order]
@@ -232,9 +241,9 @@ class Service:
         finally:
             await rest.aclose()
 
-    async def call(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Blocking work in a thread."""
-        return await asyncio.wrap_future(self.starters.submit(work, *arguments))
+    async def call(self, client: str, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Blocking work in a thread, when it is the client's turn."""
+        return await asyncio.wrap_future(self.starters.submit(client, work, *arguments))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -255,6 +264,11 @@ class Service:
             "model": asked.model,
             "expertsmith": route_body(route, notice_for(route.expert, self.notices)),
         }
+
+
+def client_of(request: Request) -> str:
+    """Whose request it is: what the guard made of its key and address."""
+    return str(request.scope.get("client_name", ""))
 
 
 def end_unread(beginning: Future[Reply]) -> None:

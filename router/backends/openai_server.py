@@ -61,12 +61,17 @@ class OpenAIServer:
         return answer
 
     def fetch(self, answer: Answer, options: dict[str, Any]) -> None:
-        """Pass on the pieces of one answer, until it is whole or nobody reads it."""
+        """Pass on the pieces of one answer, until it is whole, too late, or nobody reads it."""
+        late = TimedOut(f"The answer was not finished within {self.limits.seconds:g} seconds.")
+        clock = threading.Timer(self.limits.seconds, answer.fail, [late])
+        clock.daemon = True
+        clock.start()
         try:
             with failures_told(answer):
                 for piece in self.pieces(answer, options):
                     answer.put(piece)
         finally:
+            clock.cancel()
             with self.changed:
                 self.running.pop(answer, None)
                 self.finished += 1

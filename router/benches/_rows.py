@@ -71,11 +71,17 @@ def read_rows(path: Path) -> Rows:
 
 def parse_labelled(row: dict[str, Any]) -> Labelled:
     """A row {text, label, split?}."""
-    text, label, split = text_field(row, "text"), text_field(row, "label").strip(), row.get("split")
+    text, label, split = text_field(row, "text"), label_field(row), row.get("split")
     if split is not None and str(split).casefold() not in SPLIT_NAMES:
         raise RowError("split", f"unknown split {str(split)!r}.", f"use one of {', '.join(SPLIT_NAMES)}.")
     name = GENERAL if label.casefold() in OUT_OF_SCOPE else label
     return Labelled(Utterance(text, text, name), SPLIT_NAMES[str(split).casefold()] if split is not None else None)
+
+
+def label_field(row: dict[str, Any]) -> str:
+    """The label, which may be a whole number."""
+    label = row.get("label")
+    return str(label) if isinstance(label, int) and not isinstance(label, bool) else text_field(row, "label").strip()
 
 
 def cut(rows: Sequence[Utterance], shares: Sequence[float]) -> list[list[Utterance]]:

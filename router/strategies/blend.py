@@ -4,7 +4,7 @@ is small. How hard it is pulled is chosen by cross-validation inside dev."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from router.calibration import FloatArray, log_probabilities, rows_of, soft_cross_entropy, softmax, table
 from router.material import Material, Sources
+from router.minimum import minimised
 from router.route import Strategy as Part
 
 PARTS = ("few_shot", "nearest")
@@ -100,21 +101,6 @@ def solved(logs_PNL: FloatArray, targets: Sequence[int], strength: float) -> tup
 
     point = minimised(loss, start)
     return point[:num_parts].numpy(), point[num_parts:].numpy()
-
-
-def minimised(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """The minimum of a smooth convex function."""
-    point = start.clone().requires_grad_(True)
-    optimiser = torch.optim.LBFGS([point], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        value = loss(point)
-        value.backward()
-        return value
-
-    optimiser.step(closure)
-    return point.detach()
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:

@@ -1,25 +1,25 @@
 """The self-router: one of the experts classifies the request from a few-shot prompt by scoring the labels.
 
 After MortgageLLM (arXiv 2511.21101), with what the paper leaves open chosen here: labels are scored, not generated, so
-every request gets one; what the model says to requests without content is subtracted (contextual calibration, Zhao et
-al. 2021, arXiv 2102.09690); a linear map of the label scores is fitted on training requests that are not in the prompt;
-the prompt's cache is computed once.
+every request gets one; what the model says to requests without content is taken out where that helps on dev, and a
+linear map of the label scores is learnt from training requests that are not in the prompt (both in
+`router/label_map.py`); the prompt's cache is computed once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domains.domain import GENERAL
-from domains.errors import UserError
 from domains.example import Utterance
 from experts.digests import digest_of
-from router.calibration import softmax
+from router.calibration import soft_cross_entropy
+from router.label_map import LabelMap, fit_map
 from router.material import Material, Sources
 from router.prefix_cache import PrefixCache
 from router.reader import Reader
@@ -29,7 +29,7 @@ SHOTS_PER_LABEL = 4
 MAX_SHOTS = 48
 SHOT_CHARACTERS = 160
 MAX_REQUEST_TOKENS = 96
-MAP_ROWS = 72
+MAP_ROWS = 144
 CONTENT_FREE = ("N/A", "", "...")
 HEADER = "Choose who answers each request.\n\n"
 
@@ -46,18 +46,18 @@ def label_text(expert: str) -> str:
 
 @dataclass
 class Strategy:
-    """Scores every label after the request. `weights` (L, L) and `bias` (L,) map scores to logits."""
+    """Scores every label after the request; `map` makes probabilities of the scores."""
 
     reader: Reader
     labels: tuple[str, ...]
     shots: tuple[tuple[str, str], ...]
-    weights: NDArray[np.float64]
-    bias: NDArray[np.float64]
+    map: LabelMap
+    calibrated: bool = False
     cache: list[PrefixCache] = field(default_factory=list, repr=False)
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Probabilities over the labels, one dict per text."""
-        probabilities = softmax(self.raw_scores(texts) @ self.weights.T + self.bias)
+        probabilities = self.map(self.raw_scores(texts))
         return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
 
     def raw_scores(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -106,73 +106,76 @@ def prompt_digest(labels: Sequence[str], shots: Sequence[tuple[str, str]]) -> st
 
 def choose_shots(rows: Sequence[Utterance], labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The same number of training requests of each label, in turn, so that no label has the last word; with many labels
-    fewer of each. The order of `labels` is the order of the turns."""
+    fewer of each, but one at least. Of a label with few requests at most half, so that some are left for the map. The
+    order of `labels` is the order of the turns."""
     each = max(1, min(SHOTS_PER_LABEL, MAX_SHOTS // max(1, len(labels))))
     by_label = {label: [u for u in rows if u.label == label] for label in labels}
-    picked = [by_label[label][i] for i in range(each) for label in labels if i < len(by_label[label])]
-    return tuple((row.text[:SHOT_CHARACTERS], row.label) for row in picked[:MAX_SHOTS])
+    shares = {label: min(each, (len(mine) + 1) // 2) for label, mine in by_label.items()}
+    picked = [by_label[label][i] for i in range(each) for label in labels if i < shares[label]]
+    return tuple((row.text[:SHOT_CHARACTERS], row.label) for row in picked)
 
 
 def fit(material: Material) -> Strategy:
-    """On the training requests."""
-    return fit_on(material.sources.reader, material.train, material.labels)
+    """On the training requests; whether the scores are calibrated is decided on dev, on train if there is no dev."""
+    trained = train_on(material.sources.reader, material.train, material.labels)
+    rows = material.dev or material.train[:MAP_ROWS]
+    scores_NL = trained.untrained.raw_scores([row.text for row in rows])
+    return chosen(trained, scores_NL, [material.labels.index(row.label) for row in rows])
 
 
-def fit_on(reader: Reader, rows: Sequence[Utterance], labels: Sequence[str]) -> Strategy:
-    """Choose the shots and fit the map from label scores to probabilities on other training requests.
+def chosen(trained: Trained, scores_NL: NDArray[np.float64], targets: Sequence[int]) -> Strategy:
+    """The strategy with or without calibration, whichever has the least cross-entropy on labelled requests."""
+    return trained.strategy(
+        min((True, False), key=lambda use: soft_cross_entropy(trained.map(use)(scores_NL), targets))
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The prompt, and what its scores were: `prior_L` of requests without content, `scores_NL` of the training requests
+    that are not in it."""
+
+    untrained: Strategy
+    prior_L: NDArray[np.float64]
+    scores_NL: NDArray[np.float64]
+    rest: Sequence[Utterance]
+
+    @property
+    def targets(self) -> list[int]:
+        """The places of the training requests' labels."""
+        return [self.untrained.labels.index(row.label) for row in self.rest]
+
+    def map(self, calibrated: bool) -> LabelMap:
+        """The map with or without contextual calibration."""
+        return fit_map(self.scores_NL, self.prior_L * calibrated, self.targets)
+
+    def strategy(self, calibrated: bool) -> Strategy:
+        """The strategy with that map."""
+        return replace(self.untrained, map=self.map(calibrated), calibrated=calibrated)
+
+
+def train_on(reader: Reader, rows: Sequence[Utterance], labels: Sequence[str]) -> Trained:
+    """Choose the shots, and score the other training requests.
 
     The turns of the shots follow the names of the labels, so the order in which labels are given changes nothing.
     """
     names = tuple(labels)
     shots = choose_shots(rows, sorted(names, key=lambda name: (name == GENERAL, name)))
-    untrained = Strategy(reader, names, shots, np.eye(len(names)), np.zeros(len(names)))
+    untrained = Strategy(reader, names, shots, LabelMap(np.eye(len(names)), np.zeros(len(names))))
     rest = map_rows(rows, names, {text for text, _ in shots})
     scores = untrained.raw_scores([*CONTENT_FREE, *(row.text for row in rest)])
-    offset = scores[: len(CONTENT_FREE)].mean(axis=0)
-    weights, bias = fit_map(scores[len(CONTENT_FREE) :], offset, [names.index(row.label) for row in rest])
-    return Strategy(reader, names, shots, weights, bias, untrained.cache)
+    prior, found = scores[: len(CONTENT_FREE)].mean(axis=0), scores[len(CONTENT_FREE) :]
+    return Trained(untrained, prior, found, rest)
 
 
 def map_rows(rows: Sequence[Utterance], labels: Sequence[str], used: set[str]) -> list[Utterance]:
-    """Training requests that are not in the prompt, at most MAP_ROWS, spread over the labels."""
+    """Training requests that are not in the prompt, spread over the labels: MAP_ROWS of them, more where there are more
+    labels, none where all are in the prompt."""
     by_label = [
         [row for row in rows if row.label == label and row.text[:SHOT_CHARACTERS] not in used] for label in labels
     ]
-    if sum(map(bool, by_label)) < 2:
-        raise UserError(
-            f"The routing rows are too few: besides {SHOTS_PER_LABEL} examples per expert, at least two experts need "
-            "training rows. Add rows to routing.jsonl (20 per expert are a good start)."
-        )
     turns = [mine[i] for i in range(max(map(len, by_label))) for mine in by_label if i < len(mine)]
-    return turns[:MAP_ROWS]
-
-
-def fit_map(
-    scores: NDArray[np.float64], offset: NDArray[np.float64], targets: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The linear map of raw scores (N, L) from a logistic regression on calibrated and standardised ones."""
-    from sklearn.linear_model import LogisticRegression
-
-    calibrated = scores - offset
-    center, spread = calibrated.mean(axis=0), calibrated.std(axis=0) + 1e-6
-    model = LogisticRegression(C=1.0, max_iter=2000)
-    model.fit((calibrated - center) / spread, targets)
-    weights, bias = expand(model, scores.shape[1])
-    return weights / spread, bias - weights @ ((center + offset) / spread)
-
-
-def expand(model: Any, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coefficients for all labels; a label without training requests gets a very low bias."""
-    weights, bias = np.zeros((size, model.coef_.shape[1])), np.full(size, -1e3)
-    coefficients, intercepts = model.coef_, model.intercept_
-    if len(model.classes_) == 2:
-        coefficients, intercepts = (
-            np.vstack([-coefficients, coefficients]) / 2,
-            np.hstack([-intercepts, intercepts]) / 2,
-        )
-    for row, label in enumerate(model.classes_):
-        weights[label], bias[label] = coefficients[row], intercepts[row]
-    return weights, bias
+    return turns[: max(MAP_ROWS, 2 * len(labels))]
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:
@@ -180,16 +183,17 @@ def as_dict(strategy: Strategy) -> dict[str, Any]:
     return {
         "labels": list(strategy.labels),
         "shots": [list(shot) for shot in strategy.shots],
-        "weights": strategy.weights.tolist(),
-        "bias": strategy.bias.tolist(),
+        "weights": strategy.map.weights.tolist(),
+        "bias": strategy.map.bias.tolist(),
+        "calibrated": strategy.calibrated,
     }
 
 
 def from_dict(values: Mapping[str, Any], labels: Sequence[str], sources: Sources, parts: Mapping[str, Any]) -> Strategy:
     """A fitted strategy from JSON."""
     shots = tuple((text, label) for text, label in values["shots"])
-    weights, bias = np.array(values["weights"]), np.array(values["bias"])
-    return Strategy(sources.reader, tuple(labels), shots, weights, bias)
+    label_map = LabelMap(np.array(values["weights"]), np.array(values["bias"]))
+    return Strategy(sources.reader, tuple(labels), shots, label_map, bool(values["calibrated"]))
 
 
 def digests(values: Mapping[str, Any], sources: Sources) -> dict[str, str]:

@@ -20,7 +20,6 @@ from experts.digests import digest_of
 from router.calibration import FloatArray, rows_of, softmax
 from router.encoder import Encoder
 from router.material import Material, Sources
-from router.strategies.few_shot import expand
 
 STRENGTH = 30.0  # of the head: the inverse of its regularisation
 NUM_NEIGHBOURS = 3
@@ -84,6 +83,20 @@ def fit_on(material: Material, rows: Sequence[Utterance]) -> Strategy:
     head = LogisticRegression(C=STRENGTH, max_iter=3000).fit(joined(vectors_N2D), targets)
     weights, bias = expand(head, len(material.labels))
     return Strategy(material.sources.encoder, material.labels, weights, bias, vectors_N2D[:, 0], tuple(targets))
+
+
+def expand(model: Any, size: int) -> tuple[FloatArray, FloatArray]:
+    """Coefficients for all labels; a label without training requests gets a very low bias."""
+    weights, bias = np.zeros((size, model.coef_.shape[1])), np.full(size, -1e3)
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        coefficients, intercepts = (
+            np.vstack([-coefficients, coefficients]) / 2,
+            np.hstack([-intercepts, intercepts]) / 2,
+        )
+    for row, label in enumerate(model.classes_):
+        weights[label], bias[label] = coefficients[row], intercepts[row]
+    return weights, bias
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:

@@ -16,6 +16,11 @@ from ui.commands import find_bench
 MANY = [{"text": f"{label} request {i}", "label": label} for label in ("apples", "pears", "OOS") for i in range(20)]
 
 
+def test_labels_may_be_numbers(tmp_path):
+    numbered = [row | {"label": ("apples", "pears", "OOS").index(row["label"])} for row in MANY]
+    assert read_rows(write_jsonl(tmp_path / "rows.jsonl", numbered)).labels == ("0", "1", "2")
+
+
 def test_rows_are_split_label_by_label(tmp_path):
     """Of 20 rows a label 60% are train, 15% dev and 25% test."""
     rows = read_rows(write_jsonl(tmp_path / "rows.jsonl", MANY))
@@ -57,6 +62,8 @@ def test_a_text_counts_once(tmp_path):
     ("rows", "said"),
     [
         ([{"text": "x"}], "label: missing"),
+        ([{"text": "x", "label": True}], "label: must be"),
+        ([{"text": "x", "label": 1.5}], "label: must be"),
         ([{"text": " ", "label": "a"}], "text: must be a non-empty text"),
         ([{"text": "x", "label": "a", "split": "exam"}], "unknown split 'exam'"),
         ([{"text": f"x {i}", "label": "a"} for i in range(9)], "at least two labels"),

@@ -11,6 +11,7 @@ from router.calibration import (
     TEMPERATURES,
     Abstention,
     Calibrated,
+    coverage,
     fit_temperature,
     fit_threshold,
     rows_of,
@@ -19,6 +20,7 @@ from router.calibration import (
     tempered,
 )
 from router.metrics import measured, median_ms, out_of_scope_auroc
+from router.route import decide
 from tests.fakes_router import Keywords
 
 
@@ -89,8 +91,38 @@ def test_the_conformal_bound_holds_over_draws():
     for _ in range(600):
         drawn = generator.beta(5, 2, size=31)
         threshold = fit_threshold(scored(*drawn[:30]), ["a"] * 30, Abstention("conformal", 0.9))
-        under.append(max(drawn[30], 1 - drawn[30]) < threshold)
+        under.append(decide(scored(drawn[30])[0], threshold, "").abstained)
     assert 0.05 < np.mean(under) <= 0.1 + 0.025
+
+
+@pytest.mark.parametrize(("method", "bound"), [("conformal", 0.1), ("coverage", 5 / 41)])
+def test_the_bound_holds_for_decisions(method, bound):
+    """One request in 20 that an expert should get looks like one for `general`, and is left to it whatever the
+    threshold; decisions abstain on at most 1 - target of them all the same, on average over dev splits of 40. With
+    coverage 4 of 40 dev rows may stay under, and a new row has one of 41 ranks: 5 / 41."""
+    generator = np.random.default_rng(1)
+
+    def drawn(size):
+        lost = generator.random(size) < 0.05
+        return [
+            {"a": 0.02, "general": 0.98} if out else {"a": c, "b": 1 - c, "general": 0.0}
+            for out, c in zip(lost, 0.5 + generator.random(size) / 2, strict=True)
+        ]
+
+    abstained = []
+    for _ in range(1500):
+        *dev, new = drawn(41)
+        threshold = fit_threshold(dev, ["a"] * 40, Abstention(method, 0.9))
+        abstained.append(decide(new, threshold, "").abstained)
+    assert 0.04 < np.mean(abstained) <= bound + 0.02
+
+
+def test_where_general_wins_too_often_no_threshold_helps():
+    """Two of four are for `general` already: no threshold, and the share that is covered says so."""
+    rows = [{"a": 0.1, "general": 0.9}] * 2 + scored(0.9, 0.8)
+    found = fit_threshold(rows, ["a"] * 4, Abstention("coverage", 0.6))
+    assert (found, coverage(rows, ["a"] * 4, found)) == (0.0, 0.5)
+    assert coverage(rows, ["general"] * 4, found) is None
 
 
 def test_no_rows_no_threshold():

@@ -13,6 +13,7 @@ from domains.domain import GENERAL, Domain
 from experts.embedded import foundation_folder
 from judges.encoder import encoder_folder
 from router.encoder import MAX_TOKENS, load_sentence_encoder
+from router.label_map import LabelMap
 from router.material import Given, Material
 from router.metrics import measured
 from router.reader import ModelReader
@@ -61,7 +62,7 @@ def test_a_cached_prompt_costs_at_most_a_sixth():
     reader = ModelReader.load(foundation_folder())
     shots = few_shot.choose_shots(rows("train"), LABELS)
     size = len(LABELS)
-    strategy = few_shot.Strategy(reader, LABELS, shots, np.eye(size), np.zeros(size))
+    strategy = few_shot.Strategy(reader, LABELS, shots, LabelMap(np.eye(size), np.zeros(size)))
     cached = [seconds(strategy) for _ in range(4)][1:]
     anew = []
     for _ in range(3):

@@ -3,7 +3,9 @@
 import threading
 import time
 
-from router.fair import FairLock, FairQueue
+import pytest
+
+from router.fair import FairLock, FairQueue, FairThreads
 
 
 def test_the_lock_goes_to_those_who_wait_in_the_order_of_asking():
@@ -76,3 +78,20 @@ def test_items_can_be_taken_out():
         queue.push(str(item % 2), item)
     assert sorted(queue.take(lambda item: item in (0, 2, 3))) == [0, 2, 3]
     assert (len(queue), queue.pop(), len(queue)) == (1, 1, 0)
+
+
+def test_clients_take_turns_at_the_threads():
+    """One thread, held by z; three of a wait before one of b, which is served second. What is cancelled is not done,
+    and an error is the caller's."""
+    threads, done, gate = FairThreads(1, "test"), [], threading.Event()
+    held = threads.submit("z", gate.wait)
+    mine = [threads.submit("a", done.append, number) for number in range(3)]
+    other = threads.submit("b", done.append, "b")
+    wrong = threads.submit("c", lambda: 1 / 0)
+    assert mine[1].cancel()
+    gate.set()
+    for each in (held, mine[0], mine[2], other):
+        each.result(10)
+    with pytest.raises(ZeroDivisionError):
+        wrong.result(10)
+    assert done == [0, "b", 2]

@@ -1,16 +1,25 @@
-"""The self-router: its prompt, its map from label scores to probabilities, and what a fit is bound to."""
+"""The self-router: its prompt, what its map is fitted on, and what a fit is bound to."""
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from domains.domain import Domain
 from domains.example import Utterance
 from router.fit import reading_expert
-from router.material import Given
+from router.label_map import LabelMap
+from router.material import Given, Material
 from router.reader import ExpertReader
 from router.strategies import few_shot
-from router.strategies.few_shot import CONTENT_FREE, MAX_REQUEST_TOKENS, SHOTS_PER_LABEL, choose_shots, expand, fit_on
+from router.strategies.few_shot import (
+    CONTENT_FREE,
+    MAX_REQUEST_TOKENS,
+    MAX_SHOTS,
+    SHOTS_PER_LABEL,
+    Trained,
+    choose_shots,
+    map_rows,
+    train_on,
+)
 from tests.experts.test_logprobs import alone
 from tests.fakes_router import WordEncoder
 
@@ -29,8 +38,13 @@ def reader(engine):
 
 
 @pytest.fixture(scope="module")
-def fitted(reader, rows):
-    return fit_on(reader, rows, LABELS)
+def trained(reader, rows):
+    return train_on(reader, rows, LABELS)
+
+
+@pytest.fixture(scope="module")
+def fitted(trained):
+    return trained.strategy(calibrated=True)
 
 
 def test_the_structured_expert_reads(engine, fitted):
@@ -69,33 +83,55 @@ def test_probabilities(fitted):
         assert min(scores.values()) >= 0
 
 
-def test_the_map_is_the_logistic_regression_on_standardised_scores(engine, rows, fitted):
-    """weights / spread and bias - weights center / spread applied to raw scores give scikit-learn's probabilities."""
-    used = {text for text, _ in fitted.shots}
-    rest = [row for row in rows if row.text not in used]
-    scores = fitted.raw_scores([row.text for row in rest])
-    standard = (scores - scores.mean(axis=0)) / (scores.std(axis=0) + 1e-6)
-    model = LogisticRegression(C=1.0, max_iter=2000)
-    model.fit(standard, [LABELS.index(row.label) for row in rest])
-    found = np.array([list(p.values()) for p in fitted([row.text for row in rest])])
-    assert found == pytest.approx(model.predict_proba(standard), abs=1e-6)
+def test_content_free_requests_are_scored_apart(trained):
+    """The prior is the mean of what the prompt alone says; the map's rows are the training requests after it."""
+    found = trained.untrained.raw_scores([*CONTENT_FREE, *(row.text for row in trained.rest)])
+    assert trained.prior_L == pytest.approx(found[: len(CONTENT_FREE)].mean(axis=0))
+    assert trained.scores_NL == pytest.approx(found[len(CONTENT_FREE) :])
+    assert trained.targets == [LABELS.index(row.label) for row in trained.rest]
 
 
-def softmax(logits):
-    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+def biased(targets, generator):
+    """Scores under a prompt that finds the second label 3 nats likelier than it is, whatever is asked."""
+    scores = 2.0 * np.eye(3)[targets] + generator.normal(scale=0.7, size=(len(targets), 3))
+    return scores + np.array([0.0, 3.0, 0.0])
 
 
-@pytest.mark.parametrize("classes", [(0, 1, 2), (0, 2), (1, 2)])
-def test_expand_keeps_the_probabilities_of_the_classes_that_were_seen(classes):
-    """Two classes are one logistic function (sigma(z) = softmax(-z/2, z/2)); a class never seen gets none."""
+def test_calibration_is_used_where_it_helps_on_dev():
+    """With the prior known and few training requests the calibrated map wins on dev; with a misleading one (the model
+    says to nothing what it does not say to requests) the other one does."""
     generator = np.random.default_rng(0)
-    scores = generator.normal(size=(30, 3))
-    labels = [classes[i % len(classes)] for i in range(30)]
-    model = LogisticRegression().fit(scores, labels)
-    weights, bias = expand(model, 3)
-    found = softmax(scores @ weights.T + bias)
-    assert found[:, list(classes)] == pytest.approx(model.predict_proba(scores), abs=1e-9)
-    assert found[:, [c for c in range(3) if c not in classes]].sum() == pytest.approx(0.0, abs=1e-9)
+    train, dev = [0, 1, 2], [i % 3 for i in range(60)]
+    prior, rest = np.array([0.0, 3.0, 0.0]), [made(LABELS[target], 1)[0] for target in train]
+    for sign in (1, -1):
+        strategy = few_shot.Strategy(None, LABELS, (), LabelMap(np.eye(3), np.zeros(3)))
+        trained = Trained(strategy, sign * prior, biased(train, generator), rest)
+        assert few_shot.chosen(trained, biased(dev, generator), dev).calibrated == (sign == 1)
+
+
+def test_the_use_of_calibration_is_kept_with_the_fit(reader, rows):
+    sources = Given(WordEncoder(), reader)
+    found = few_shot.fit(Material(LABELS, rows, rows[:9], sources))
+    values = few_shot.as_dict(found)
+    assert few_shot.from_dict(values, LABELS, sources, {}).calibrated == values["calibrated"] == found.calibrated
+
+
+def made(label, size):
+    return [Utterance(f"{label}{i}", f"{label} {i}", label) for i in range(size)]
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("size", [2, 10, 80])
+def test_any_number_of_rows_and_labels(each, size):
+    """Every label has a shot, and from two requests on one for the map."""
+    labels = [f"l{i}" for i in range(size)]
+    rows = [row for label in labels for row in made(label, each)]
+    shots = choose_shots(rows, labels)
+    rest = map_rows(rows, labels, {text for text, _ in shots})
+    assert {label for _, label in shots} == set(labels)
+    assert len(shots) <= max(MAX_SHOTS, size)
+    assert {row.label for row in rest} == (set(labels) if each > 1 else set())
+    assert not {row.text for row in rest} & {text for text, _ in shots}
 
 
 def test_a_long_request_is_read_at_both_ends(engine, fitted):
@@ -137,21 +173,10 @@ def test_the_digests_are_bound_to_the_shots_and_the_reader(engine, reader, fitte
 
 def test_the_order_of_the_labels_changes_nothing(reader, rows, fitted):
     """Contextual calibration and the map are the same for each label wherever it stands in the list."""
-    swapped = fit_on(reader, rows, LABELS[::-1])
+    swapped = train_on(reader, rows, LABELS[::-1]).strategy(calibrated=True)
     assert swapped.prompt() == fitted.prompt()
     for first, second in zip(fitted(["Classify kettle", "Sing"]), swapped(["Classify kettle", "Sing"]), strict=True):
         assert second == pytest.approx({name: first[name] for name in LABELS}, abs=0.02)
-
-
-def test_what_a_request_without_content_gets_is_taken_out(reader, rows, fitted):
-    """A constant added to one label's raw scores, the content-free ones included, changes no probability."""
-    raw = fitted.raw_scores([*CONTENT_FREE, *(row.text for row in rows[:20])])
-    shift = np.array([0.0, 5.0, -3.0])
-    targets = [LABELS.index(row.label) for row in rows[:20]]
-    plain = few_shot.fit_map(raw[3:], raw[:3].mean(axis=0), targets)
-    moved = few_shot.fit_map(raw[3:] + shift, raw[:3].mean(axis=0) + shift, targets)
-    expected = softmax(raw[3:] @ plain[0].T + plain[1])
-    assert softmax((raw[3:] + shift) @ moved[0].T + moved[1]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_no_texts_no_scores(fitted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -122,6 +123,17 @@ def test_requests_under_way_are_bounded_and_closing_tells_the_rest():
             with pytest.raises(Closing):
                 made.check_room("c", 1)
             assert not made.is_ready()
+        made.client.close()
+
+
+def test_the_time_of_an_answer_is_bounded_also_where_words_keep_coming():
+    """Eleven words, 0.2 seconds apart, with half a second for the answer: no single wait is too long."""
+    with running(ScriptedAssistant(delay_seconds=0.2)) as up:
+        made = connect(f"{up.url}/v1", None, ["general"], Limits(seconds=0.5))
+        started = time.monotonic()
+        with pytest.raises(TimedOut, match=r"0\.5 seconds"):
+            list(made.start(CARE, "general", Sampling(), "a"))
+        assert time.monotonic() - started < 1.5
         made.client.close()
 
 

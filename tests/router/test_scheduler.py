@@ -18,7 +18,7 @@ from router.writing import Writer
 @dataclass
 class ScriptedBatch:
     """Each answer says "a" for ever, or until its prompt, the number of tokens, is over. While `gate` is held no step
-    is made. `steps` keeps which prompts were in each step."""
+    is made. `steps` keeps which prompts were in each step; a prompt of `unwelcome` tokens cannot join."""
 
     size: int = 2
     places: list[Place] = field(default_factory=list)
@@ -27,11 +27,14 @@ class ScriptedBatch:
     gate: threading.Lock = field(default_factory=threading.Lock)
     failures: list[Exception] = field(default_factory=list)
     seconds: float = 0.0
+    unwelcome: int = -1
 
     def has_room(self, width):
         return len(self.places) < self.size
 
     def join(self, ids, expert, width):
+        if ids[0] == self.unwelcome:
+            raise MemoryError("no place")
         place = Place(ids, expert, width, len(self.places))
         self.places.append(place)
         self.joined.append(ids[0])
@@ -102,6 +105,16 @@ def test_answers_run_together_and_a_place_that_becomes_free_is_taken(bench):
     assert [9, 5] in run.batch.steps
     assert run.scheduler.counts.finished == 3
     assert run.scheduler.counts.completion_tokens == 4 + 10 + 6
+
+
+def test_one_that_cannot_join_is_told_and_the_others_go_on(bench):
+    run = bench(size=2, unwelcome=13)
+    with run.batch.gate:
+        answers = [run.ask(length) for length in (3, 13, 5)]
+    with pytest.raises(MemoryError):
+        list(answers[1])
+    assert [length_of(answers[0]), length_of(answers[2])] == [3, 5]
+    assert (run.scheduler.counts.failed, run.scheduler.counts.finished) == (1, 2)
 
 
 def test_clients_take_turns(bench):

@@ -126,6 +126,54 @@ def test_room_is_bounded_by_places_and_by_memory(engine):
     assert not batch.has_room(10)
 
 
+def allocated(batch):
+    """Slots x width of the buffers."""
+    slots, _, width, _ = batch.layers[0].buffers[0].shape
+    return slots, width
+
+
+def test_a_long_answer_takes_slots_and_not_memory(engine):
+    """4,200 tokens in a cache of 32,768: slots for 7 answers of that width, not 16; when it has left, all are back.
+    What another one writes beside it stays the same."""
+    batch, ids = SlotBatch(engine), engine.encode(conversation(QUESTIONS[0]))
+    expected = answers(SlotBatch(engine), [(ids, NAMES[0])], 6)[0]
+    place, found = batch.join(ids, NAMES[0], 100), []
+
+    def write(count):
+        for _ in range(count):
+            for each, logits in batch.step():
+                each.token = int(logits.argmax())
+                if each is place:
+                    found.append(each.token)
+
+    write(2)
+    assert allocated(batch) == (16, FIRST_WIDTH)
+    long = batch.join(ids, NAMES[1], 4200)
+    write(2)
+    slots, width = allocated(batch)
+    assert (slots, width >= 4200, slots * width <= batch.max_tokens + slots * 64) == (7, True, True)
+    assert batch.has_room(4200)
+    batch.leave(long)
+    write(2)
+    assert allocated(batch) == (16, FIRST_WIDTH)
+    assert found == expected
+
+
+def test_the_buffers_stay_within_the_bound(engine):
+    """Whoever comes and goes: rows in use have slots, and the memory is that of `max_tokens`."""
+    chance = random.Random(3)
+    batch, places = SlotBatch(engine, max_rows=4, max_tokens=4096), []
+    for _ in range(60):
+        width = chance.choice((40, 300, 700, 1500, 3000))
+        if places and (chance.random() < 0.4 or not batch.has_room(width)):
+            batch.leave(places.pop(chance.randrange(len(places))))
+        else:
+            places.append(batch.join([1, 2], "general", width))
+        assert batch.plan.num_slots * batch.plan.width <= 4096 + 64 * 4
+        assert len(places) <= batch.plan.num_slots
+        assert all(place.width <= batch.plan.width for place in places)
+
+
 def test_an_empty_batch_gives_wide_buffers_back(engine):
     batch = SlotBatch(engine)
     place = batch.join(engine.encode(conversation("Hi")), "general", 10 * FIRST_WIDTH)

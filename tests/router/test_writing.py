@@ -42,6 +42,13 @@ def test_pick():
     assert pick(logits, Sampling(temperature=1.0, top_p=1e-9), generator) == 1
 
 
+@pytest.mark.parametrize("temperature", [1e-40, 1e-9, 5e-5])
+def test_a_tiny_temperature_is_greedy(temperature):
+    """Logits divided by it would be infinite, and a draw from NaN an error."""
+    sampling = Sampling(temperature=temperature)
+    assert pick(torch.tensor([1.0, 3.0, 2.9]), sampling, torch.Generator().manual_seed(0)) == 1
+
+
 def shown(tokenizer, text, stop=()):
     """What is shown token by token, with what the end brings."""
     shower = Text(tokenizer, stop)

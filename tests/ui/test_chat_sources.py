@@ -28,6 +28,15 @@ def test_only_red_flags_that_match_what_the_person_said() -> None:
     assert Sources(rules=rules).red_flags(said("Hi", "Is there smoke?", "No.")) == []
 
 
+@pytest.mark.parametrize("answer", ["Call 911 right away.", "If he falls again, call or text 988.", "Dial 911 now"])
+def test_an_answer_that_sends_to_help_carries_an_alert(answer: str) -> None:
+    """Also where nothing in the question did; where a rule saw it, that rule's words are enough."""
+    (found,) = Sources().red_flags(said("He looks funny.", answer))
+    assert "call 911 at once" in found.explanation
+    assert [each.id for each in Sources(rules=(rule("a", "smoke"),)).red_flags(said("Smoke!", answer))] == ["a"]
+    assert Sources().red_flags(said("Hello", "There are 911 pages.")) == []
+
+
 def test_the_newest_words_come_first_and_alerts_are_few() -> None:
     rules = tuple(rule(name, name) for name in ("ant", "bee", "cow", "dog"))
     found = Sources(rules=rules).red_flags(said("ant bee cow", "What?", "A dog and a bee."))

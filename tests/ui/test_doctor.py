@@ -15,7 +15,7 @@ from router.engine import Engine
 from tests.fakes_assistant import ScriptedAssistant
 from tests.ui.test_service import running
 from ui.cli import main
-from ui.doctor import SECURITY_FLOOR, diagnose, package_findings, served_findings
+from ui.doctor import SECURITY_FLOOR, agreement_finding, diagnose, package_findings, served_findings
 from ui.parity import Agreement, effects, endpoint_agreements
 
 
@@ -68,13 +68,25 @@ def test_another_template_is_a_finding_and_not_a_crash(built, tmp_path):
 
 
 def test_another_endpoint_is_compared(built):
-    """A scripted server says something else: no agreement. Models that it does not have are left out."""
+    """A scripted server says something else: no agreement. Models that it does not have are no agreement either."""
     with running(ScriptedAssistant()) as up:
-        (found,) = endpoint_agreements(Engine(built.home), f"{up.url}/v1", None)
-    assert found.name.endswith("(general)")
-    assert (found.share, found.ok) == (0.0, False)
+        found = {each.name: each for each in endpoint_agreements(Engine(built.home), f"{up.url}/v1", None)}
+    shares = {name.rpartition("(")[2].rstrip(")"): each.share for name, each in found.items()}
+    assert shares == {**dict.fromkeys(Engine(built.home).experts), "general": 0.0}
+    assert not any(each.ok for each in found.values())
+    bad = agreement_finding(next(each for each in found.values() if each.share is None))
+    assert (bad.ok, "has no model" in bad.detail) == (False, True)
     with pytest.raises(UserError, match="cannot be used"):
         list(endpoint_agreements(Engine(built.home), "http://127.0.0.1:9/v1", None))
+
+
+def test_an_endpoint_that_is_down_keeps_the_other_findings(built):
+    found = {each.name: each for each in served_findings(built.home, "http://127.0.0.1:9/v1")}
+    assert not found.pop("endpoint http://127.0.0.1:9/v1").ok
+    assert all(each.ok for each in found.values())
+    for name in ("toy/conversation", "toy/structured", "general"):
+        assert len(found[f"weights {name}"].detail) == 16
+        assert found[f"service answers as this process ({name})"].detail.startswith("100%")
 
 
 def test_an_endpoint_cannot_be_compared_without_experts(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from experts.export import PROBE_TOKENS, PROBES, export, find_expert, greedy, re
 from router.assistant import Sampling
 from router.backends.in_process import InProcess
 from router.engine import Engine
-from ui.benches.serving import loaded, service
+from ui.benches.serving import SOAK_VARIABLE, loaded, restarted, service, shared, soaked, terminated
 from ui.load import Plan
 
 pytestmark = pytest.mark.slow
@@ -87,3 +88,34 @@ def test_llama_cpp_answers_as_the_export(home, tmp_path):
                 break
         found.append(answer)
     assert same_share(expected, found) > 0.8
+
+
+FEW = Plan(seconds=8, clients=3, max_tokens=8)
+
+
+def test_a_soak_does_not_grow(home):
+    """A minute, or as long as the environment's EXPERTSMITH_SOAK_SECONDS says; the same bound for any length."""
+    with service(home, None, "--strategy", "fixed") as up:
+        loaded(up, FEW)
+        row = soaked(up, Plan(seconds=float(os.environ.get(SOAK_VARIABLE, "60")), clients=4, max_tokens=16))
+    assert (row["lost"], row["broken"]) == (0, 0)
+    assert row["growth_mb"] < 150
+
+
+def test_a_kill_loses_nothing_without_a_word(home):
+    """Clients see the connection end; the next process serves them."""
+    row = restarted(home, replace(FEW, seconds=40), "--strategy", "fixed")
+    assert row["lost"] == 0
+    assert row["completed"] > 0
+
+
+def test_whoever_was_accepted_is_answered_at_the_end(home):
+    row = terminated(home, FEW, "--strategy", "fixed")
+    assert (row["lost"], row["exit_code"]) == (0, 0)
+
+
+def test_a_client_with_its_own_key_does_not_wait_behind_the_others(home):
+    """Nineteen clients share a key, for sixteen places; the twentieth waits no longer than they do."""
+    row = shared(home, replace(FEW, clients=20, kinds={"stream": 1}), "--strategy", "fixed")
+    assert row["lost"] == 0
+    assert row["time_to_first_token_alone_p50_ms"] < 1.5 * row["time_to_first_token_p50_ms"]

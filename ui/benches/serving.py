@@ -1,6 +1,7 @@
 """The service under load and faults, as a process of its own over the experts of a home folder, on loopback.
 
-Rows: `load` (mixed clients, several numbers of them), `soak` (the same for longer; memory), `restart` (killed in the
+Rows: `load` (mixed clients, several numbers of them), `soak` (the same for longer; memory), `two_keys` (many clients
+with one key, one with another), `restart` (killed in the
 middle, started again), `shutdown` (ended in the middle: every accepted request ends or is told), `memory` (what each
 adapter adds to one base), `step` (a token for eight answers of all experts: mixed as we do it, one pass per expert,
 and by PEFT's `adapter_names`). Run: `expertsmith bench serving --json`.
@@ -29,7 +30,9 @@ from router.engine import servable
 from ui.load import Plan, Tally, run_load
 
 START_SECONDS = 180.0
-SOAK_SECONDS = 600.0
+SOAK_SECONDS = 1800.0
+SOAK_VARIABLE = "EXPERTSMITH_SOAK_SECONDS"  # another number of seconds for the soak
+KEY_VARIABLE = "EXPERTSMITH_BENCH_KEYS"
 Row = dict[str, Any]
 
 
@@ -39,6 +42,7 @@ class Process:
 
     url: str
     process: subprocess.Popen[bytes]
+    key: str = "none"
 
     @property
     def megabytes(self) -> float:
@@ -47,14 +51,16 @@ class Process:
 
 
 def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any]:
-    """All rows; `quick` takes about a minute of load instead of a quarter of an hour."""
+    """All rows; `quick` takes about a minute of load instead of forty. The length of the soak can be given in the
+    environment: EXPERTSMITH_SOAK_SECONDS."""
     servable(home)
     plan = Plan(seconds=10 if quick else 60)
     rows = []
     with service(home) as up:
         for clients in (1, 8) if quick else (1, 8, 16, 32):
             rows.append(loaded(up, replace(plan, clients=clients)))
-        rows.append(soaked(up, replace(plan, seconds=20 if quick else SOAK_SECONDS)))
+        rows.append(soaked(up, replace(plan, seconds=soak_seconds(quick))))
+    rows.append(shared(home, plan))
     rows.append(restarted(home, plan))
     rows.append(terminated(home, plan))
     from ui.benches._steps import memory_rows, step_row
@@ -66,6 +72,19 @@ def loaded(up: Process, plan: Plan) -> Row:
     """One load."""
     tally = run_load(up.url, plan)
     return {"kind": "load", "clients": plan.clients, "seconds": round(tally.seconds, 1), **tally.row()}
+
+
+def soak_seconds(quick: bool) -> float:
+    """How long to soak."""
+    return float(os.environ.get(SOAK_VARIABLE, 20.0 if quick else SOAK_SECONDS))
+
+
+def shared(home: Path, plan: Plan, *options: str) -> Row:
+    """Two keys: all clients but one have the first, one has the second for itself. Its time to the first token stands
+    apart: a fair queue lets it wait for one answer of the others at most."""
+    keys = "many-clients one-client"
+    with service(home, None, *options, keys=keys) as up:
+        return {**loaded(up, replace(plan, key=keys, clients=max(2, plan.clients))), "kind": "two_keys"}
 
 
 def soaked(up: Process, plan: Plan) -> Row:
@@ -80,26 +99,26 @@ def soaked(up: Process, plan: Plan) -> Row:
     return {"kind": "soak", "clients": plan.clients, "seconds": round(tally.seconds, 1), **memory, **tally.row()}
 
 
-def restarted(home: Path, plan: Plan) -> Row:
+def restarted(home: Path, plan: Plan, *options: str) -> Row:
     """Kill the process under load, start another on the same port: requests broken by the kill are seen by their
     clients as such, and none is lost."""
-    with service(home) as first:
+    with service(home, None, *options) as first:
         port = int(first.url.rpartition(":")[2])
         with loading(first.url, plan) as tally:
             time.sleep(plan.seconds / 4)
             first.process.kill()
             first.process.wait()
             started = time.monotonic()
-            with service(home, port):
+            with service(home, port, *options):
                 ready = time.monotonic() - started
                 tally()
                 found = tally().row()
     return {"kind": "restart", "seconds_to_ready": round(ready, 1), **found}
 
 
-def terminated(home: Path, plan: Plan) -> Row:
+def terminated(home: Path, plan: Plan, *options: str) -> Row:
     """Ask the process to end under load: it finishes what it accepted. Requests after that are refused a connection."""
-    with service(home) as up, loading(up.url, replace(plan, seconds=plan.seconds / 2)) as tally:
+    with service(home, None, *options) as up, loading(up.url, replace(plan, seconds=plan.seconds / 2)) as tally:
         time.sleep(plan.seconds / 4)
         started = time.monotonic()
         up.process.terminate()
@@ -110,14 +129,14 @@ def terminated(home: Path, plan: Plan) -> Row:
 
 
 @contextmanager
-def service(home: Path, port: int | None = None, *options: str) -> Iterator[Process]:
-    """The service as a process, ready; `options` are those of `expertsmith serve`."""
+def service(home: Path, port: int | None = None, *options: str, keys: str = "") -> Iterator[Process]:
+    """The service as a process, ready; `options` are those of `expertsmith serve`, `keys` its keys."""
     port = port or free_port()
     command = [sys.executable, "-m", "ui.cli", "serve", "--home", str(home), "--port", str(port), *options]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    )
-    up = Process(f"http://127.0.0.1:{port}", process)
+    command += ["--api-key-env", KEY_VARIABLE] if keys else []
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), KEY_VARIABLE: keys}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    up = Process(f"http://127.0.0.1:{port}", process, (keys.split() or ["none"])[0])
     try:
         wait_until_ready(up)
         yield up
@@ -135,10 +154,12 @@ def wait_until_ready(up: Process) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and up.process.poll() is None:
         try:
-            if httpx.get(f"{up.url}/ready", timeout=5).status_code == 200:
+            headers = {"Authorization": f"Bearer {up.key}"}
+            if httpx.get(f"{up.url}/ready", timeout=5, headers=headers).status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.2)
+            pass  # it does not listen yet
+        time.sleep(0.2)
     raise RuntimeError("The service did not start.")
 
 
