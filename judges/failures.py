@@ -51,6 +51,6 @@ def failures(rows: Iterable[Row]) -> Failures:
 
 def reason_of(row: Row) -> str:
     """Why a row failed; empty when it did not."""
-    if row.value is None and row.metric == "llm_judge":
+    if row.value is None and row.metric.partition(".")[0] == "llm_judge":
         return str(row.parts.get("why") or "the LLM judge left it unscored")
     return str(row.parts.get(FAILURE, ""))

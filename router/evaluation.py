@@ -23,12 +23,13 @@ from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, limited, preference_rows
+from judges.comparisons import judge_of
 from judges.endpoints import AnyEndpoint
 from judges.failures import failures
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
 from judges.scoring import load_judges
-from judges.verdict import Answered, Judge
+from judges.verdict import Judge
 from router.arms import (
     PREFERENCES,
     ROWS,
@@ -45,6 +46,7 @@ from router.calibrations import STRONG, WEAK, judge_records
 from router.comparison import TABLE, comparison_stage
 from router.items import item_facts
 from router.leakage import leakage
+from router.llm_judging import llm_judge_stage
 from router.policies import Asked, Policies, end_to_end, route_all
 from router.records import read_json, read_rows, write_json, write_rows
 from router.route import Router
@@ -134,31 +136,6 @@ def questions(run: Evaluation) -> list[Example]:
     return limited(run.domain.examples("questions", "test"), run.build.recipe.evaluation.limit)
 
 
-def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
-    """Ask the LLM judge about the first questions of an arm; one without an answer is not asked about."""
-    folder = arm_folder(run, arm)
-    texts = read_json(folder / TEXTS)
-    asked = [e for e in questions(run)[: run.build.recipe.evaluation.judge_limit] if e.id in texts]
-
-    def judge(folder: Path) -> Mapping[str, Any]:
-        if run.llm_judge is None:
-            return {}
-        verdicts = run.llm_judge([Answered(e.question, texts[e.id], e.completion) for e in asked])
-        pairs = zip(asked, verdicts, strict=True)
-        write_rows(folder / ROWS, [Row(arm, "llm_judge", e.id, v.value, {"why": v.explanation}) for e, v in pairs])
-        return {"rows": len(asked)}
-
-    weights = run.build.instruct.digest() if run.judge_is_weak else ""
-    inputs = {
-        "judge": run.llm_judge_name,
-        "digest": getattr(run.llm_judge, "digest", ""),
-        "weights": weights,
-        "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked]),
-    }
-    target = folder.with_name(f"{folder.name}.llm_judge")
-    return Stage(f"{run.domain.name}/evaluate/{arm}/llm_judge", target, inputs, judge)
-
-
 def sweep_stage(run: Evaluation, scale: float) -> Stage:
     """Perplexity and instruction following on dev at one scale of the residual."""
     dapt, instruct = run.build.dapt, run.build.instruct
@@ -207,7 +184,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     for arm in run.arms:
         run_reported(run, judge_stage(run, arm))
         if run.llm_judge is not None:
-            run_reported(run, llm_judge_stage(run, arm))
+            run_reported(run, llm_judge_stage(run, arm, questions(run)))
     rows = list(all_rows(run))
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return Report(
@@ -230,7 +207,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
 
 def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
     """The rows whose failures matter: what our own weak model could not judge decides nothing."""
-    return [row for row in rows if not (run.judge_is_weak and row.metric == "llm_judge")]
+    return [row for row in rows if not (run.judge_is_weak and judge_of(row.metric, ["llm_judge"]))]
 
 
 def calibrations(run: Evaluation) -> list[dict[str, Any]]:

@@ -24,7 +24,10 @@ Options = argparse.Namespace
 BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
 BENCHES = ("experts.benches", "router.benches", "ui.benches")
 TOO_MANY_FAILED = 3
-LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
+LIMITS = (
+    *("limit", "judge_limit", "label_limit", "instruction_limit"),
+    *("document_limit", "preference_limit", "memorisation_limit"),
+)
 
 
 def say(text: str) -> None:
