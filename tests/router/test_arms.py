@@ -115,7 +115,8 @@ def test_failed_rows_are_unscored_counted_and_tried_again(build: Build):
         assert all("overloaded" in row.parts["failure"] for row in questions)
         found = report.provenance["failures"]
         assert (found["worst_arm"], found["num_failed"]) == ("endpoint:m", 3 * len(OFFLINE))
-        assert found["share"] == found["num_failed"] / len([row for row in report.rows if row.arm == "endpoint:m"])
+        assert (found["share"], found["worst_metric"]) == (1.0, OFFLINE[0])
+        assert {row.as_dict()["status"] for row in questions} == {"failed"}
         broken = False
         again = run(build, endpoints=models)
         assert len(endpoint.requests) == num_asked + 3
@@ -139,7 +140,7 @@ def test_a_verdict_that_failed_is_asked_for_again(build: Build):
 
 
 def test_what_the_judge_left_unscored_is_asked_again_and_only_that(build: Build, tmp_path: Path):
-    """A budget of four calls (three go to the probe and the calibration's ways) runs out, a judge without one goes on."""
+    """A small budget, of which calibration takes its part, runs out; a judge without one goes on."""
     with scripted_endpoint(lambda body: said('{"reason": "r", "score": 4}')) as endpoint:
         judge = LlmJudge("empathy,politeness", endpoint.url, "m", use_logprobs=False, cache=str(tmp_path / "cache"))
         spent = replace(judge, max_calls=8, concurrency=1)
@@ -152,7 +153,7 @@ def test_what_the_judge_left_unscored_is_asked_again_and_only_that(build: Build,
     assert None in first.values()
     assert set(again.values()) == {4.0}
     assert {metric for _, metric, _ in again} == {"llm_judge", "llm_judge.empathy", "llm_judge.politeness"}
-    assert len({item for _, _, item in again}) == 3
+    assert len({item for _, _, item in again}) == build.recipe.evaluation.judge_limit
 
 
 def judged(report: Report) -> dict[tuple[str, str, str], float | None]:
