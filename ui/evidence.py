@@ -54,7 +54,8 @@ def evidence(answer: str, verdicts: Mapping[str, Mapping[str, Any]]) -> Evidence
     for judge, parts in verdicts.items():
         for key in parts.keys() & EVIDENCE_KEYS:
             for item in _items(parts[key]):
-                found = _marks(answer, item, judge)
+                about = f"{judge}: stock phrase" if key == "stock_phrases" else judge
+                found = _marks(answer, item, about)
                 marks += found
                 flags += _against(item, judge)
                 if not found and (flag := _flag(item)) and key in ("flags", "flagged", "broken"):
