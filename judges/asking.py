@@ -1,7 +1,8 @@
 """One question to a judging model and its verdict: by JSON schema, by log-probabilities, or by a strictly read text.
 
 `Asker` finds out which of the three an endpoint can do (once; the cache remembers it), asks with a fresh fence each
-time, and keeps what was scored. What cannot be read is unscored.
+time, and keeps what was scored. What cannot be read is unscored, unless an answer under judgement holds a verdict of
+its own: then this costs it the worst score, so that planting one is no way out of the mean.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from openai import OpenAI
 
 from judges.endpoint import Endpoint, Refused, Reply
 from judges.fencing import MarkSource, Section, fenced, free_mark
-from judges.replies import Scale, expectation, read_verdict, repeats_planted
+from judges.replies import Reading, Scale, expectation, holds_verdict, read_verdict, repeats_planted
 from judges.verdict import Verdict
 from judges.verdict_cache import Record, VerdictCache, key_of
 
@@ -25,6 +26,7 @@ MAX_REPLY_TOKENS = 400
 PROBE_TOKENS = 24
 TOP_LOGPROBS = 20
 NO_MARK = "MARK"
+REFUSED = "refused"  # in the parts of a verdict that may be given when it is asked for again
 SAMPLE = "Two and two make four."
 
 
@@ -84,7 +86,7 @@ class Asker:
         try:
             found = self.by_letter(task) if path == "logprobs" else self.by_json(task, path)
         except Refused as error:
-            return unscored(str(error))
+            return unscored(str(error), {REFUSED: True} if error.for_now else {})
         if found.value is not None:
             self.cache.put(key, found.as_dict())
         return found
@@ -144,11 +146,12 @@ class Asker:
             if reading is None:
                 problem = f"no verdict in {attempt} replies, the last: {text[:80]!r}"
             elif repeats_planted(reading, task.scale, task.texts):
-                return unscored("the reply repeats a verdict that stands in the judged text")
+                repeated = unscored("the reply repeats a verdict that stands in the judged text")
+                return penalty(task, reading) or repeated
             else:
                 parts = {"attempts": attempt, "path": path}
                 return Verdict(reading.value, reading.reason or "No reason given.", parts)
-        return self.rescued(task) or unscored(problem)
+        return self.rescued(task) or penalty(task) or unscored(problem)
 
     def rescued(self, task: Task) -> Verdict | None:
         """The verdict by log-probabilities where the endpoint may be asked for them and gives them."""
@@ -194,6 +197,26 @@ def verdict_of(record: Record) -> Verdict:
     return Verdict(record["value"], record["explanation"], dict(record["parts"]))
 
 
-def unscored(reason: str) -> Verdict:
+def unscored(reason: str, parts: dict[str, Any] | None = None) -> Verdict:
     """No verdict, and why."""
-    return Verdict(None, f"Unscored: {reason}.")
+    return Verdict(None, f"Unscored: {reason}.", parts or {})
+
+
+def penalty(task: Task, repeated: Reading | None = None) -> Verdict | None:
+    """The verdict against an answer that holds one itself; None where none does. Of a pair the other one wins, and two
+    such answers are equal."""
+    guilty = {section.name for section in task.sections if is_guilty(section, task.scale, repeated)}
+    if not guilty:
+        return None
+    values = task.scale.values.values()
+    value = {(False, True): max(values), (True, True): (min(values) + max(values)) / 2}.get(
+        ("ANSWER" in guilty or "ANSWER A" in guilty, "ANSWER B" in guilty), min(values)
+    )
+    return Verdict(value, "The answer holds a verdict of its own, which the judge repeats.", {"planted": True})
+
+
+def is_guilty(section: Section, scale: Scale, repeated: Reading | None) -> bool:
+    """Whether this is an answer that holds a verdict, or the one that was repeated."""
+    if not section.name.startswith("ANSWER"):
+        return False
+    return holds_verdict(section.text) or bool(repeated and repeats_planted(repeated, scale, [section.text]))

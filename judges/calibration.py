@@ -31,7 +31,8 @@ class Calibration:
 
     `agreement` over the `n` scored probes with its interval; `position_flip_rate` (None: not measured) is the share of
     pairs on which the order of the answers changed the verdict; `length_bias` is the agreement where the longer answer
-    is better minus that where it is worse; `longer_wins` is what that rule alone would reach.
+    is better minus that where it is worse; `longer_wins` is what that rule alone would reach. Both come with their 95%
+    intervals (`..._low`, `..._high`).
     """
 
     judge: str
@@ -44,6 +45,10 @@ class Calibration:
     longer_wins: float | None
     trusted: bool
     reason: str
+    position_flip_low: float | None = None
+    position_flip_high: float | None = None
+    length_bias_low: float | None = None
+    length_bias_high: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The form in report.json."""
@@ -156,6 +161,7 @@ def summary(name: str, outcomes: Sequence[Outcome], flips: Flips) -> Calibration
     interval = wilson_interval(right, n)
     rule = sum(outcome.longer_is_better for outcome in scored)
     problem = distrust(outcomes, scored)
+    bias, flipped = length_bias(scored), wilson_interval(flips.flipped, flips.n)
     return Calibration(
         judge=name,
         agreement=right / n if n else None,
@@ -163,10 +169,14 @@ def summary(name: str, outcomes: Sequence[Outcome], flips: Flips) -> Calibration
         high=interval.high,
         n=n,
         position_flip_rate=flips.rate,
-        length_bias=length_bias(scored).value,
+        length_bias=bias.value,
         longer_wins=rule / n if n else None,
         trusted=not problem,
         reason=" ".join([problem or "Better than chance and than 'the longer answer wins'.", *facts(scored, flips)]),
+        position_flip_low=flipped.low,
+        position_flip_high=flipped.high,
+        length_bias_low=bias.interval.low,
+        length_bias_high=bias.interval.high,
     )
 
 

@@ -19,12 +19,14 @@ REASONS_SHOWN = 5
 
 @dataclass(frozen=True)
 class Failures:
-    """`share`: the largest share of failed rows among the arms (a bad arm is not hidden by good ones)."""
+    """`share`: the largest share of failed rows among the metrics of the arms (neither a bad arm nor a bad metric is
+    hidden by good ones)."""
 
     num_rows: int
     num_failed: int
     share: float
     worst_arm: str
+    worst_metric: str
     reasons: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
@@ -34,23 +36,24 @@ class Failures:
 
 def failures(rows: Iterable[Row]) -> Failures:
     """Count the failed rows."""
-    totals: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
+    totals: Counter[tuple[str, str]] = Counter()
+    failed: Counter[tuple[str, str]] = Counter()
     reasons: Counter[str] = Counter()
     for row in rows:
-        totals[row.arm] += 1
+        totals[row.arm, row.metric] += 1
         reason = reason_of(row)
         if reason:
-            failed[row.arm] += 1
+            failed[row.arm, row.metric] += 1
             reasons[reason] += 1
-    shares = {arm: failed[arm] / total for arm, total in totals.items()}
-    worst = max(shares, key=lambda arm: shares[arm], default="")
+    shares = {each: failed[each] / total for each, total in totals.items()}
+    worst = max(shares, key=lambda each: shares[each], default=("", ""))
+    names = worst if failed[worst] else ("", "")
     shown = dict(reasons.most_common(REASONS_SHOWN))
-    return Failures(totals.total(), failed.total(), shares.get(worst, 0.0), worst if failed[worst] else "", shown)
+    return Failures(totals.total(), failed.total(), shares.get(worst, 0.0), *names, shown)
 
 
 def reason_of(row: Row) -> str:
     """Why a row failed; empty when it did not."""
-    if row.value is None and row.metric == "llm_judge":
+    if row.value is None and row.metric.partition(".")[0] == "llm_judge":
         return str(row.parts.get("why") or "the LLM judge left it unscored")
     return str(row.parts.get(FAILURE, ""))

@@ -40,6 +40,7 @@ class Claim:
     metric: str
 
 
+ANSWER_QUALITY = ("grounding", "empathy", "bertscore")
 CLAIMS = (
     Claim("dapt", "foundation", "perplexity"),
     Claim("dapt_residual", "dapt", "instruction_following"),
@@ -52,6 +53,7 @@ CLAIMS = (
     Claim("conversation", "multi_task", "preference_accuracy"),
     Claim("structured", "multi_task", "classification_macro_f1"),
     Claim("conversation", "instruct_prompted", "llm_judge"),
+    *(Claim("conversation", other, metric) for other in ("instruct", "dapt_residual") for metric in ANSWER_QUALITY),
     Claim("calls_sft", "instruct", "call_accuracy"),
     Claim("calls", "calls_sft", "call_accuracy"),
     Claim("calls", "calls_sft", "no_call_accuracy"),
@@ -180,10 +182,11 @@ def comparison_line(comparison: Comparison) -> str:
     name, arms = comparison.metric, dict.fromkeys((comparison.arm_a, comparison.arm_b))
     interval = format_interval(name, comparison.low, comparison.high, signed=True) or "–"
     mde = "–" if comparison.mde is None else f"{_unsigned(name, comparison.mde)}{_points(name)}"
+    doubt = "" if comparison.trusted else ", judge not trusted"
     return (
         f"{' against '.join(arms):34} {name:30} {comparison.verdict:20} "
         f"{format_value(name, comparison.difference, signed=True)}{_points(name)} (95% CI {interval}), "
-        f"adjusted {format_p(comparison.p_holm)}, n={comparison.n}, MDE {mde}"
+        f"adjusted {format_p(comparison.p_holm)}, n={comparison.n}, MDE {mde}{doubt}"
     )
 
 

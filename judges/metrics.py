@@ -90,14 +90,21 @@ class Row:
         if self.value is not None and self.metric == "classification" and "label" not in self.parts:
             raise ValueError(f"{self.arm}/{self.metric}/{self.item} needs parts['label']")
 
+    @property
+    def status(self) -> str:
+        """ "ok", "unscored" (the judge could not say) or "failed" (no answer, or a judge that could not be asked)."""
+        if self.value is not None:
+            return "ok"
+        return "failed" if self.parts.get("failure") or self.parts.get("refused") else "unscored"
+
     def as_dict(self) -> dict[str, Any]:
         """The form in rows.jsonl."""
-        return asdict(self)
+        return asdict(self) | {"status": self.status}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Row:
         """From the form in rows.jsonl; raises ValueError on other keys or values."""
-        if not ROW_KEYS - {"parts"} <= data.keys() <= ROW_KEYS:
+        if not ROW_KEYS - {"parts"} <= data.keys() <= ROW_KEYS | {"status"}:
             raise ValueError(f"a row has the keys {', '.join(sorted(ROW_KEYS))}; this one {', '.join(sorted(data))}")
         value = data["value"]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):

@@ -81,7 +81,7 @@ def settled(a_first: Verdict, b_first: Verdict) -> PairVerdict:
     """The verdict of both orders; a value over 0.5 means that the answer shown first is better."""
     if a_first.value is None or b_first.value is None:
         missing = a_first if a_first.value is None else b_first
-        return PairVerdict(None, False, missing.explanation)
+        return PairVerdict(None, False, missing.explanation, dict(missing.parts))
     first, second = side(a_first.value, "a", "b"), side(b_first.value, "b", "a")
     parts = {"a_first": a_first.as_dict(), "b_first": b_first.as_dict()}
     if first != second:

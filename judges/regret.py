@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,12 @@ from judges.metrics import Measure, Row, measures
 ORACLE = "oracle"
 
 
-def regret(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def regret(rows: Sequence[Row], untrusted: Collection[str] = ()) -> list[dict[str, Any]]:
     """One record per policy and metric; `rows` are quality rows whose arm is the policy, one of them ORACLE.
 
     {"policy", "metric", "quality", "oracle", "regret" (oracle - policy in the metric's units), "low", "high", "p_holm",
     "n", "clusters", "mde", "verdict"}. One Holm family; the verdict is the policy's against the oracle: "worse" means
-    that the regret is real.
+    that the regret is real. Metrics of judges that are `untrusted` get no verdict and say `"trusted": false`.
     """
     found = measures(rows)
     policies = list(dict.fromkeys(row.arm for row in rows if row.arm != ORACLE))
@@ -27,7 +27,8 @@ def regret(rows: Sequence[Row]) -> list[dict[str, Any]]:
             for policy in policies
             for measure in found
             if can_compare(measure, policy)
-        ]
+        ],
+        untrusted,
     )
     return [_record(comparison) for comparison in compared]
 
@@ -53,6 +54,7 @@ def _record(found: Comparison) -> dict[str, Any]:
         "clusters": found.clusters,
         "mde": found.mde,
         "verdict": found.verdict,
+        "trusted": found.trusted,
     }
 
 

@@ -17,6 +17,7 @@ from judges.verdict import Verdict
 THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 CODE_FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", re.DOTALL)
 QUOTE_SIGNS = "\"'\u2018\u2019\u201c\u201d`"
+PLANTED = re.compile(rf"[{QUOTE_SIGNS}](?:score|winner)[{QUOTE_SIGNS}]?\s*[:=]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,11 @@ def repeats_planted(reading: Reading, scale: Scale, texts: Sequence[str]) -> boo
     planted = re.compile(rf"{opening}{scale.key}[{QUOTE_SIGNS}]?\s*[:=]", re.IGNORECASE)
     reason = plain(reading.reason)
     return any(planted.search(text) and reason in plain(text) for text in texts)
+
+
+def holds_verdict(text: str) -> bool:
+    """Whether a text holds a verdict of either form as it stands in JSON."""
+    return PLANTED.search(text) is not None
 
 
 def plain(text: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from domains.atomic import write_text_atomically
 from domains.errors import UserError, unknown_name
-from judges.comparisons import Comparison, compare, compare_measure, compare_of, decided
+from judges.comparisons import Comparison, compare, compare_measure, compare_of, decided, judge_of
 from judges.forgetting import forgetting
 from judges.headlines import Claim, Headline, arm_title, claims_for, headlines, summary
 from judges.length_control import win_rate
@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 BASELINE = "instruct"
+FROM_LIKELIHOODS = ("perplexity", "preference_accuracy", "preference_margin", "reward_accuracy", "reward_margin")
 ROWS_FILE = "rows.jsonl"
 REPORT_FILE = "report.json"
 PLAIN_FIELDS = ("domain", "title", "provenance", "routing", "sweep", "samples", "notes")
@@ -69,7 +70,7 @@ class Report:
     `lengths`: arm -> item -> words of the answer. `openers`: arm -> how differently its answers begin.
     `judges`: one calibration a judge, {"judge", "agreement", "low",
     "high", "n", "position_flip_rate", "length_bias", "longer_wins", "trusted", "reason"}; a judge that is not trusted
-    decides nothing. `leakage`: {"contamination": ..., "memorisation": [...]} (see experts/leakage.py).
+    decides nothing. `leakage`: {"contamination": ..., "memorisation": [...]} (see router/leakage.py).
     """
 
     domain: str
@@ -141,9 +142,11 @@ class Report:
 
     @cached_property
     def headlines(self) -> tuple[Headline, ...]:
-        """The claims in plain sentences."""
+        """The claims in plain sentences; all claims that were measured are one Holm family."""
         found = {Claim(c.arm_a, c.arm_b, c.metric): c for c in self.comparisons}
-        return headlines(self.claims, self.metrics, found)
+        measured = [claim for claim in self.claims if claim in found and found[claim].n]
+        family = decided([found[claim] for claim in measured], self.untrusted)
+        return headlines(self.claims, self.metrics, dict(zip(measured, family, strict=True)))
 
     @cached_property
     def forgetting(self) -> list[Comparison]:
@@ -186,7 +189,8 @@ class Report:
         words = np.array([[self.lengths[arm][item] for item in names] for arm in (arm_a, arm_b)], dtype=float)
         wins = 0.5 + 0.5 * np.sign(values[0] - values[1])
         found = win_rate(wins, words[0] - words[1], measure.units(names)).as_dict()
-        return [{"arm_a": arm_a, "arm_b": arm_b, "metric": measure.metric} | found]
+        trusted = judge_of(measure.metric, self.untrusted) is None
+        return [{"arm_a": arm_a, "arm_b": arm_b, "metric": measure.metric, "trusted": trusted} | found]
 
     def as_dict(self) -> dict[str, Any]:
         """The content of report.json."""
@@ -251,7 +255,7 @@ def load(folder: str | Path) -> Report:
 def compare_reports(a: Report, b: Report, arms: tuple[str, str] | None = None) -> list[Comparison]:
     """Report a against report b, paired by item, on every arm and metric that both have, or arms[0] of a against
     arms[1] of b; one Holm family. `difference` is a - b, so "better" means that a is better. Items that changed between
-    the two (see `changed_items`) are left out.
+    the two (see `changed_items`) are left out, and so are metrics that are not alike (see `unlike_metrics`).
     """
     if a.domain != b.domain:
         raise UserError(f"The reports are of '{a.domain}' and '{b.domain}'. Compare two reports of one domain.")
@@ -269,7 +273,22 @@ def compare_reports(a: Report, b: Report, arms: tuple[str, str] | None = None) -
 def changed_items(a: Report, b: Report) -> list[str]:
     """Items that both reports have by name, of which what is known (task, label, length) is not the same: the data was
     edited in between, so an answer to the one says nothing about an answer to the other."""
-    return sorted(item for item, facts in a.items.items() if item in b.items and b.items[item] != facts)
+    return sorted(item for item, facts in a.items.items() if item in b.items and differ(facts, b.items[item]))
+
+
+def differ(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two records disagree about anything that both know."""
+    return any(a[key] != b[key] for key in a.keys() & b.keys())
+
+
+def unlike_metrics(a: Report, b: Report) -> list[str]:
+    """Metrics of both reports whose numbers are of different kinds: another judge, other settings or code of it, or
+    answers decoded otherwise. What a report does not say is not held against it."""
+    first, second = ((r.provenance.get("judge_digests", {}), r.provenance.get("decoding", {})) for r in (a, b))
+    others = [name for name in first[0].keys() & second[0].keys() if first[0][name] != second[0][name]]
+    shared = {m.metric for m in a.measures} & {m.metric for m in b.measures}
+    decoded = {name for name in shared if not name.endswith(FROM_LIKELIHOODS)} if differ(first[1], second[1]) else set()
+    return sorted(decoded | {name for name in shared if judge_of(name, others)})
 
 
 def routing_accuracy(confusion: Mapping[str, Any]) -> Metric:
@@ -282,7 +301,7 @@ def routing_accuracy(confusion: Mapping[str, Any]) -> Metric:
 
 def _compare_arms(a: Report, b: Report, arm_a: str, arm_b: str) -> list[Comparison]:
     sides = (("a", a, arm_a), ("b", b, arm_b))
-    changed = set(changed_items(a, b))
+    changed, unlike = set(changed_items(a, b)), set(unlike_metrics(a, b))
     rows = [
         replace(row, arm=side)
         for side, report, arm in sides
@@ -290,7 +309,7 @@ def _compare_arms(a: Report, b: Report, arm_a: str, arm_b: str) -> list[Comparis
         if row.arm == arm and row.item not in changed
     ]
     clusters = {item: facts["cluster"] for r in (b, a) for item, facts in r.items.items() if "cluster" in facts}
-    found = [measure for measure in measures(rows, clusters) if {"a", "b"} <= measure.features.keys()]
+    found = [m for m in measures(rows, clusters) if {"a", "b"} <= m.features.keys() and m.metric not in unlike]
     return [compare_measure(measure, "a", "b") for measure in found]
 
 

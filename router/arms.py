@@ -85,9 +85,14 @@ def judge_stage(run: Evaluation, arm: str) -> Stage:
 
     judges = {name: judge_digest(name, judge) for name, judge in run.judges.items()}
     inputs = run.settings() | {"judges": judges, "answers": digest_of([repr(each) for each in answers]), "arm": arm}
-    if read_record(arm_folder(run, arm)).get("metrics", {}).get(FAILED_ROWS):
-        discard(arm_folder(run, arm))  # what failed in an earlier run is tried again
+    discard_failed(arm_folder(run, arm))
     return Stage(f"{run.domain.name}/evaluate/{arm}", arm_folder(run, arm), inputs, judge)
+
+
+def discard_failed(folder: Path) -> None:
+    """Remove a finished stage some of whose rows failed, so that these are tried again; the others are kept apart."""
+    if read_record(folder).get("metrics", {}).get(FAILED_ROWS):
+        discard(folder)
 
 
 def likelihood_stage(run: Evaluation, arm: str) -> Stage:

@@ -1,4 +1,5 @@
 """Every judge of an evaluation is calibrated before it judges: one journaled stage a judge, shared by the domains.
+Where probes were left unscored for a passing reason the next run tries again.
 
 The weak default LLM judge (our own 135M model) gets few probes, so that this costs seconds; others get more. All
 probes: `expertsmith calibrate JUDGE`.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from typing import Any
 from experts.digests import digest_of
 from experts.journal import Stage, run_stage
 from judges import probes as probes_module
+from judges.asking import REFUSED
 from judges.calibration import calibrate
 from judges.pairwise import PairwiseJudge
 from judges.probes import DOMAIN_BOUND, Probe, criteria_of, probes_for, subset
 from judges.rubrics import load_rubrics
 from judges.scorers.llm_judge import Judge as LlmJudge
 from judges.verdict import Judge
+from router.arms import FAILED_ROWS, discard_failed
 
 FILE = "calibration.json"
 JUDGES_FOLDER = Path(probes_module.__file__).parent
@@ -59,14 +62,33 @@ def calibration_stage(home: Path, domain: str, name: str, judge: Judge, effort: 
     num_pairs = effort.num_pairs or len(chosen)
 
     def run(folder: Path) -> Mapping[str, Any]:
-        found = calibrate(name, judge, chosen, pairwise, num_pairs).as_dict()
+        refused = Refusals()
+        found = calibrate(name, refused.seen(judge), chosen, refused.seen(pairwise), num_pairs).as_dict()
         (folder / FILE).write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
-        return {"agreement": found["agreement"], "trusted": found["trusted"]}
+        return {"agreement": found["agreement"], "trusted": found["trusted"], FAILED_ROWS: refused.count}
 
     title = f"judges/{name}-{domain}" if name in DOMAIN_BOUND else f"judges/{name}"
     probes = digest_of([probe.as_dict() for probe in chosen])
     inputs = {"judge": judge_digest(name, judge), "probes": probes, "pairs": num_pairs if pairwise else 0}
+    discard_failed(home / title)
     return Stage(title, home / title, inputs, run)
+
+
+@dataclass
+class Refusals:
+    """Counts the verdicts that a judge could not give for now: over budget, overloaded, out of reach."""
+
+    count: int = 0
+
+    def seen(self, judge: Any) -> Any:
+        """The judge, its verdicts counted; None for none."""
+        return partial(self.counted, judge) if judge else None
+
+    def counted(self, judge: Callable[[Any], list[Any]], rows: Any) -> list[Any]:
+        """The verdicts of a judge."""
+        verdicts = judge(rows)
+        self.count += sum(bool(verdict.parts.get(REFUSED)) for verdict in verdicts)
+        return verdicts
 
 
 def probes_of(name: str, judge: Judge, domain: str, effort: Effort) -> tuple[Probe, ...]:

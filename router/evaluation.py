@@ -23,12 +23,14 @@ from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, asked_questions, preference_rows, spread
+from judges.comparisons import judge_of
 from judges.endpoints import AnyEndpoint
 from judges.failures import failures
+from judges.judging import judge_digest
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
 from judges.scoring import load_judges
-from judges.verdict import Answered, Judge
+from judges.verdict import Judge
 from router.arms import (
     PREFERENCES,
     ROWS,
@@ -45,6 +47,7 @@ from router.calibrations import STRONG, WEAK, judge_records
 from router.comparison import TABLE, comparison_stage
 from router.items import item_facts
 from router.leakage import leakage
+from router.llm_judging import llm_judge_stage
 from router.policies import Asked, Policies, end_to_end, route_all
 from router.records import read_json, read_rows, write_json, write_rows
 from router.route import Router
@@ -134,31 +137,6 @@ def questions(run: Evaluation) -> list[Example]:
     return asked_questions(run.domain, "test", run.build.recipe.evaluation.limit)
 
 
-def llm_judge_stage(run: Evaluation, arm: str) -> Stage:
-    """Ask the LLM judge about the first questions of an arm; one without an answer is not asked about."""
-    folder = arm_folder(run, arm)
-    texts = read_json(folder / TEXTS)
-    asked = [e for e in questions(run)[: run.build.recipe.evaluation.judge_limit] if e.id in texts]
-
-    def judge(folder: Path) -> Mapping[str, Any]:
-        if run.llm_judge is None:
-            return {}
-        verdicts = run.llm_judge([Answered(e.question, texts[e.id], e.completion) for e in asked])
-        pairs = zip(asked, verdicts, strict=True)
-        write_rows(folder / ROWS, [Row(arm, "llm_judge", e.id, v.value, {"why": v.explanation}) for e, v in pairs])
-        return {"rows": len(asked)}
-
-    weights = run.build.instruct.digest() if run.judge_is_weak else ""
-    inputs = {
-        "judge": run.llm_judge_name,
-        "digest": getattr(run.llm_judge, "digest", ""),
-        "weights": weights,
-        "texts": digest_of([(e.id, texts[e.id], e.completion) for e in asked]),
-    }
-    target = folder.with_name(f"{folder.name}.llm_judge")
-    return Stage(f"{run.domain.name}/evaluate/{arm}/llm_judge", target, inputs, judge)
-
-
 def sweep_stage(run: Evaluation, scale: float) -> Stage:
     """Perplexity and instruction following on dev at one scale of the residual."""
     dapt, instruct = run.build.dapt, run.build.instruct
@@ -207,7 +185,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     for arm in run.arms:
         run_reported(run, judge_stage(run, arm))
         if run.llm_judge is not None:
-            run_reported(run, llm_judge_stage(run, arm))
+            run_reported(run, llm_judge_stage(run, arm, questions(run)))
     rows = list(all_rows(run))
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return Report(
@@ -217,7 +195,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         rows=rows,
         provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
-        routing=routing(run, router) if router and CALLS not in run.domain.tracks else {},
+        routing=routing(run, router, distrusted(judges)) if router and CALLS not in run.domain.tracks else {},
         sweep=sweep(run) if "dapt" in run.arm_names else [],
         notes=notes(run),
         items=item_facts(run.domain, Domain.load(HOUSE)),
@@ -230,13 +208,19 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
 
 def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
     """The rows whose failures matter: what our own weak model could not judge decides nothing."""
-    return [row for row in rows if not (run.judge_is_weak and row.metric == "llm_judge")]
+    return [row for row in rows if not (run.judge_is_weak and judge_of(row.metric, ["llm_judge"]))]
 
 
 def calibrations(run: Evaluation) -> list[dict[str, Any]]:
     """What the probes say of every judge of this evaluation."""
     asked = run.judges | ({"llm_judge": run.llm_judge} if run.llm_judge else {})
     return judge_records(run.build.home, run.domain.name, asked, WEAK if run.judge_is_weak else STRONG, run.report)
+
+
+def judge_digests(run: Evaluation) -> dict[str, str]:
+    """What each judge's numbers depend on besides the answers."""
+    found = {name: judge_digest(name, judge) for name, judge in run.judges.items()}
+    return found | ({"llm_judge": str(getattr(run.llm_judge, "digest", ""))} if run.llm_judge else {})
 
 
 def openers(answers: Sequence[str]) -> dict[str, Any]:
@@ -266,16 +250,21 @@ def preference_scores(run: Evaluation, arm: str) -> dict[str, PreferenceScores]:
     return {k: PreferenceScores(tuple(v["sums"]), tuple(v["means"])) for k, v in scores.items()}
 
 
-def routing(run: Evaluation, router: Router) -> dict[str, Any]:
+def distrusted(judges: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The judges that failed their calibration."""
+    return tuple(str(judge["judge"]) for judge in judges if not judge["trusted"])
+
+
+def routing(run: Evaluation, router: Router, untrusted: Sequence[str]) -> dict[str, Any]:
     """Routing on held-out requests, measured once for a router and its experts."""
-    stage = routing_stage(run, router)
+    stage = routing_stage(run, router, untrusted)
     run_reported(run, stage)
     compared = comparison_stage(run.build.home, router.sources)
     run_reported(run, compared)
     return {**read_json(stage.folder / ROUTING), **read_json(compared.folder / TABLE)}
 
 
-def routing_stage(run: Evaluation, router: Router) -> Stage:
+def routing_stage(run: Evaluation, router: Router, untrusted: Sequence[str]) -> Stage:
     """Route the held-out requests of all built domains; compare answers under several routings."""
     experts = built_experts(run.build.home)
     domains = sorted({name.partition("/")[0] for name in experts if "/" in name} | {run.domain.name})
@@ -285,7 +274,7 @@ def routing_stage(run: Evaluation, router: Router) -> Stage:
         labelled = spread(run.domain.examples("classification", "test"), run.build.recipe.evaluation.limit)
         asked = Asked(run.domain, questions(run), labelled)
         found = Policies(run.bench, run.build.dapt_residual.base, experts)
-        write_json(folder / ROUTING, route_all(router, rows) | end_to_end(found, router, asked))
+        write_json(folder / ROUTING, route_all(router, rows) | end_to_end(found, router, asked, untrusted))
         return {"rows": len(rows)}
 
     base = run.build.dapt_residual.base
@@ -294,6 +283,7 @@ def routing_stage(run: Evaluation, router: Router) -> Stage:
         "tables": ["end_to_end", "reliability", "regret"],
         "experts": {name: expert.checkpoint(base).digest() for name, expert in experts.items()},
         "rows": digest_of([repr(row) for row in rows]),
+        "untrusted": list(untrusted),
     }
     return Stage(f"{run.domain.name}/evaluate/routing", run.folder / "routing", inputs, measure)
 
@@ -322,6 +312,8 @@ def provenance(run: Evaluation, command: str) -> dict[str, Any]:
         "data": run.data,
         "models": {arm: subject_of(run, arm).answer.source.digest for arm in run.arms},
         "judges": [*run.judge_names, *([run.llm_judge_name] if run.llm_judge else [])],
+        "judge_digests": judge_digests(run),
+        "decoding": {"max_new_tokens": run.build.recipe.evaluation.max_new_tokens},
         "versions": versions(),
         "machine": f"{platform.machine()}, {run.bench.device.name}, {run.bench.device.dtype}",
         "licence": run.domain.licence,

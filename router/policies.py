@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def best(scores: Mapping[str, float], chosen: str) -> str:
     return max(scores, key=lambda name: scores[name]) if scores else chosen
 
 
-def end_to_end(policies: Policies, router: Router, asked: Asked) -> dict[str, Any]:
+def end_to_end(policies: Policies, router: Router, asked: Asked, untrusted: Collection[str] = ()) -> dict[str, Any]:
     """Answer quality under every policy, and its regret against the oracle.
 
     The oracle sends each request to the expert of its task: the right label, not the best answer, so that a policy can
@@ -92,7 +92,7 @@ def end_to_end(policies: Policies, router: Router, asked: Asked) -> dict[str, An
     """
     plans = plans_of(policies, router, asked)
     rows = [row for name, plan in plans.items() for row in policies.rows(name, plan, asked)]
-    return {"end_to_end": table(rows, "routing"), "regret": regret(rows)}
+    return {"end_to_end": table(rows, "routing"), "regret": regret(rows, untrusted)}
 
 
 def plans_of(policies: Policies, router: Router, asked: Asked) -> dict[str, list[str]]:

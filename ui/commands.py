@@ -24,7 +24,10 @@ Options = argparse.Namespace
 BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
 BENCHES = ("experts.benches", "router.benches", "ui.benches")
 TOO_MANY_FAILED = 3
-LIMITS = ("limit", "label_limit", "instruction_limit", "document_limit", "preference_limit", "memorisation_limit")
+LIMITS = (
+    *("limit", "judge_limit", "label_limit", "instruction_limit"),
+    *("document_limit", "preference_limit", "memorisation_limit"),
+)
 
 
 def say(text: str) -> None:
@@ -175,14 +178,15 @@ def endpoint_arms(options: Options) -> dict[str, Any]:
 
 
 def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
-    """Whether an arm of a report has more failed samples than the limit; says so."""
+    """Whether a metric of an arm of a report has more failed samples than the limit; says so."""
     bad = [each for each in done if each["failures"]["share"] > options.failure_limit]
     for each in bad:
         found = each["failures"]
         reasons = "; ".join(f"{count} x {reason}" for reason, count in found["reasons"].items())
         say(
-            f"{each['domain']}: {found['share']:.1%} of the rows of '{found['worst_arm']}' failed, more than the limit "
-            f"of {options.failure_limit:.1%} ({reasons}). Run the same command again to try only these."
+            f"{each['domain']}: {found['share']:.1%} of '{found['worst_metric']}' of '{found['worst_arm']}' failed, "
+            f"more than the limit of {options.failure_limit:.1%} ({reasons}). "
+            "Run the same command again to try only these."
         )
     return bool(bad)
 

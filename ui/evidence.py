@@ -12,9 +12,22 @@ from markupsafe import Markup, escape
 TEXT_KEYS = ("phrase", "text", "match", "matched", "claim", "sentence", "quote")
 NAME_KEYS = ("label", "kind", "flag", "rule", "name", "reason", "type")
 EVIDENCE_KEYS = frozenset(
-    {"spans", "phrases", "evidence", "matches", "matched", "flags", "flagged", "broken", "claims", "cues"}
+    {
+        "spans",
+        "phrases",
+        "evidence",
+        "matches",
+        "matched",
+        "flags",
+        "flagged",
+        "broken",
+        "claims",
+        "cues",
+        "stock_phrases",
+    }
 )
 MIN_CHARACTERS = 3
+PASSAGE_CHARACTERS = 240
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,10 @@ def evidence(answer: str, verdicts: Mapping[str, Mapping[str, Any]]) -> Evidence
     for judge, parts in verdicts.items():
         for key in parts.keys() & EVIDENCE_KEYS:
             for item in _items(parts[key]):
-                found = _marks(answer, item, judge)
+                about = f"{judge}: stock phrase" if key == "stock_phrases" else judge
+                found = _marks(answer, item, about)
                 marks += found
+                flags += _against(item, judge)
                 if not found and (flag := _flag(item)) and key in ("flags", "flagged", "broken"):
                     flags.append(f"{judge}: {flag}")
     return Evidence(tuple(marks), tuple(dict.fromkeys(flags)))
@@ -61,10 +76,36 @@ def marked(answer: str, marks: Sequence[Mark]) -> Markup:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """The entries of a list; of a mapping its keys with their values as names; a plain value itself."""
+    """The entries of a list; of a mapping the phrases under its names, or its keys with their values as names where
+    these are no lists; a plain value itself."""
     if isinstance(value, Mapping):
-        return [{"phrase": key, "name": f"{key}: {inner}"} for key, inner in value.items()]
+        return [item for key, inner in value.items() for item in _named(str(key), inner)]
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _named(key: str, inner: Any) -> list[dict[str, str]]:
+    if isinstance(inner, list | tuple):
+        return [{"phrase": phrase, "name": key.replace("_", " ")} for phrase in inner if isinstance(phrase, str)]
+    return [{"phrase": key, "name": f"{key}: {inner}"}]
+
+
+def _against(item: Any, judge: str) -> list[str]:
+    """A claim that its passage speaks against, as a flag: the filter of the answers finds it by this."""
+    if not isinstance(item, Mapping) or not (item.get("verdict") == "contradicted" or item.get("flags")):
+        return []
+    return [f"{judge}: {item.get('claim', '')} – {_finding(item)}"]
+
+
+def _finding(item: Mapping[str, Any]) -> str:
+    """The verdict on a claim, what was flagged in it, and the passage that it was held against."""
+    found = [str(item.get("verdict") or "flagged")]
+    for flag in item.get("flags") or ():
+        if isinstance(flag, Mapping):
+            other = f"“{flag['passage']}”" if flag.get("passage") else "nothing"
+            found.append(f"{flag.get('kind')}: “{flag.get('claim')}” against {other}")
+    passage = " ".join(str(item.get("passage") or "").split())
+    cut = passage if len(passage) <= PASSAGE_CHARACTERS else f"{passage[:PASSAGE_CHARACTERS].rstrip()} …"
+    return "; ".join(found) + (f" – {item.get('document_id', '')}: {cut}" if passage else "")
 
 
 def _marks(answer: str, item: Any, judge: str) -> list[Mark]:
@@ -73,6 +114,8 @@ def _marks(answer: str, item: Any, judge: str) -> list[Mark]:
         return _span(answer, item[0], item[1], str(item[2]) if len(item) > 2 else judge)
     if isinstance(item, Mapping):
         name = next((f"{judge}: {item[key]}" for key in NAME_KEYS if isinstance(item.get(key), str)), judge)
+        if isinstance(item.get("verdict"), str):
+            name = f"{judge}: {_finding(item)}"
         if isinstance(item.get("start"), int) and isinstance(item.get("end"), int):
             return _span(answer, item["start"], item["end"], name)
         text = next((item[key] for key in TEXT_KEYS if isinstance(item.get(key), str)), "")
@@ -88,7 +131,8 @@ def _phrase(answer: str, phrase: str, name: str) -> list[Mark]:
     """Every place of a phrase as whole words, in any case."""
     if len(phrase.strip()) < MIN_CHARACTERS:
         return []
-    pattern = rf"(?<!\w){re.escape(phrase.strip())}(?!\w)"
+    words = r"\s+".join(map(re.escape, phrase.split()))
+    pattern = rf"(?<!\w){words}(?!\w)"
     return [Mark(found.start(), found.end(), name) for found in re.finditer(pattern, answer, re.IGNORECASE)]
 
 

@@ -14,13 +14,15 @@ Options = argparse.Namespace
 def compare(options: Options) -> int:
     """Better, worse or not enough evidence, per arm and metric, of two reports or of two arms."""
     from judges.headlines import comparison_line
-    from judges.report import changed_items, compare_reports, load
+    from judges.report import changed_items, compare_reports, load, unlike_metrics
 
     first = load(options.first)
     second = load(options.second) if options.second else first
     found = compare_reports(first, second, arm_pair(options))
     if changed := changed_items(first, second):
         say(f"The data changed between the reports: {len(changed)} items are left out ({', '.join(changed[:3])} ...).")
+    if unlike := unlike_metrics(first, second):
+        say(f"The reports have other judges or decoding for {', '.join(unlike)}, which are left out.")
     emit(options, [c.as_dict() for c in found], [comparison_line(c) for c in found])
     return 0
 

@@ -49,7 +49,7 @@ def comparisons(report: Report) -> Table:
                 *details(c),
                 effect(c),
                 f"{c.wins} / {c.ties} / {c.losses}",
-                c.verdict if c.trusted else "judge not trusted",
+                decision(c.verdict, c.trusted),
             ),
             c.verdict,
             (c.arm_a, c.arm_b),
@@ -57,6 +57,11 @@ def comparisons(report: Report) -> Table:
         for c in report.comparisons
     ]
     return Table("All comparisons", columns, tuple(lines))
+
+
+def decision(verdict: str, trusted: bool) -> str:
+    """A verdict, or that its judge has none to give."""
+    return verdict if trusted else "judge not trusted"
 
 
 DETAILS = ("Difference", "95% CI", "Adjusted p", "n", "Detectable from")
@@ -85,7 +90,7 @@ def effect(c: Comparison) -> str:
 
 def win_rates(report: Report) -> Table:
     """Raw win rates and those at equal length."""
-    columns = ("Arms", "Metric", "Wins", "Wins at equal length", "95% CI", "n")
+    columns = ("Arms", "Metric", "Wins", "Wins at equal length", "95% CI", "n", "Judge")
     lines = [
         Line(
             (
@@ -95,6 +100,7 @@ def win_rates(report: Report) -> Table:
                 percent(r["controlled"]),
                 percents(r["low"], r["high"]),
                 str(r["n"]),
+                decision("trusted", r.get("trusted", True)),
             ),
             arms=(r["arm_a"], r["arm_b"]),
         )
@@ -113,7 +119,7 @@ def subgroups(report: Report) -> Table:
                 metric_info(s.comparison.metric).title,
                 f"{s.key}: {s.group}",
                 *details(s.comparison),
-                s.comparison.verdict,
+                decision(s.comparison.verdict, s.comparison.trusted),
             ),
             s.comparison.verdict,
             (s.comparison.arm_a, s.comparison.arm_b),
@@ -135,7 +141,7 @@ def forgetting(report: Report) -> Table:
                 format_value(c.metric, c.value_b),
                 format_value(c.metric, c.value_a),
                 *details(c),
-                c.verdict,
+                decision(c.verdict, c.trusted),
             ),
             c.verdict,
             (c.arm_a, c.arm_b),
@@ -159,7 +165,7 @@ def regret(records: Sequence[Mapping[str, Any]]) -> Table:
                 format_interval(r["metric"], r["low"], r["high"], signed=True) or "–",
                 p_value(r["p_holm"]),
                 str(r["n"]),
-                r["verdict"],
+                decision(r["verdict"], r.get("trusted", True)),
             ),
             r["verdict"],
         )

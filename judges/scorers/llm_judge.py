@@ -20,7 +20,7 @@ from openai import OpenAI
 
 from domains.domain import Domain
 from domains.errors import UserError
-from judges.asking import NO_MARK, Asker, Task
+from judges.asking import NO_MARK, REFUSED, Asker, Task
 from judges.endpoint import Budget, Endpoint
 from judges.fencing import MarkSource, Section, new_mark
 from judges.replies import Scale
@@ -174,7 +174,8 @@ def joined(rubrics: Sequence[Rubric], verdicts: Sequence[Verdict]) -> Verdict:
         return replace(verdict, parts=verdict.parts | {"rubric": rubrics[0].name})
     missing = [r.name for r, v in zip(rubrics, verdicts, strict=True) if v.value is None]
     if missing:
-        return Verdict(None, f"Unscored: there is no score for {', '.join(missing)}.", {"criteria": parts})
+        refused = {REFUSED: True} if any(v.parts.get(REFUSED) for v in verdicts) else {}
+        return Verdict(None, f"Unscored: there is no score for {', '.join(missing)}.", {"criteria": parts, **refused})
     values = [v.value for v in verdicts if v.value is not None]
     scores = ", ".join(f"{r.name} {value:.2f}" for r, value in zip(rubrics, values, strict=True))
     return Verdict(round(sum(values) / len(values), 4), f"Mean of {scores}.", {"criteria": parts})

@@ -4,8 +4,9 @@ Each strategy that a text uses adds its weight once; the tone is the log odds of
 (`python -m judges.heads.fit_politeness`, fitted on texts written for this project). The value is the logistic function
 of the sum of both, 0.5 = neutral. The weights follow the order and the signs of the paper's table 3 (gratitude and
 deference most polite, direct starts, second-person starts and blame least); they were set by hand on one half of the
-human-rated requests of that paper. On the other half, top against bottom quartile at 0.5, the strategies alone have a
-balanced accuracy of 0.81 (Wikipedia, 2,195 requests) and 0.66 (Stack Exchange, 3,361).
+human-rated requests of that paper, so this judge is not blind to that corpus. On the other half, top against bottom
+quartile at 0.5, the strategies alone, without the tone, have a balanced accuracy of 0.81 (Wikipedia, 2,195 requests)
+and 0.66 (Stack Exchange, 3,361): figures of a part of the value, not of the value that this judge gives.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ KEYS = {
     "longer_wins",
     "trusted",
     "reason",
+    *("position_flip_low", "position_flip_high", "length_bias_low", "length_bias_high"),
 }
 
 

@@ -9,7 +9,19 @@ import pytest
 
 from domains.errors import UserError
 from judges.headlines import format_interval, format_value
-from judges.report import Report, Row, changed_items, compare, compare_reports, load, metrics, routing_accuracy, table
+from judges.report import (
+    Report,
+    Row,
+    changed_items,
+    compare,
+    compare_reports,
+    load,
+    metrics,
+    routing_accuracy,
+    table,
+    unlike_metrics,
+)
+from judges.stats import holm
 from tests.fakes_report import ARMS, FOLLOWS, fake_report, fake_rows
 
 
@@ -323,3 +335,32 @@ def test_intervals_as_people_read_them():
     assert format_interval("safety", 0.5, 0.72) == "50–72"
     assert format_interval("perplexity", -2.3, -1.92, signed=True) == "−2.30 to −1.92"
     assert format_interval("safety", None, None) == ""
+
+
+def test_headlines_are_corrected_over_all_claims(report):
+    """Holm by hand over the family of claims."""
+    found = {(c.arm_a, c.arm_b, c.metric): c.p if c.trusted else None for c in report.comparisons}
+    ps = [found[h.arm_a, h.arm_b, h.metric] for h in report.headlines]
+    for headline, p in zip(report.headlines, holm(ps), strict=True):
+        assert (headline.verdict != "not enough evidence") == (p is not None and p < 0.05)
+
+
+def test_metrics_of_other_judges_or_decoding_are_not_compared(report):
+    def with_provenance(**facts):
+        return replace(report, provenance={**report.provenance, **facts})
+
+    a, b = (with_provenance(judge_digests={"bertscore": digest}) for digest in "xy")
+    assert "bertscore" in unlike_metrics(a, b)
+    assert not {c.metric for c in compare_reports(a, b)} & set(unlike_metrics(a, b))
+    assert unlike_metrics(a, a) == unlike_metrics(a, report) == []
+    short, long = (with_provenance(decoding={"max_new_tokens": size}) for size in (8, 120))
+    left = {c.metric for c in compare_reports(short, long)}
+    assert "perplexity" in left
+    assert not {"bertscore", "instruction_following"} & left
+
+
+def test_items_with_other_content_are_left_out(report):
+    name = next(iter(report.items), "q1")
+    a, b = (replace(report, items={name: {"task": "questions", "digest": digest}}) for digest in "xy")
+    assert changed_items(a, b) == [name]
+    assert changed_items(a, replace(report, items={name: {"task": "questions"}})) == []

@@ -13,7 +13,9 @@ import pytest
 from experts.build import Build
 from judges.endpoint import Endpoint
 from judges.report import Report
+from judges.scorers.llm_judge import Judge as LlmJudge
 from router.evaluation import Evaluation, evaluate
+from router.llm_judging import judge_limit
 from tests.fakes_judges import failed, said, scripted_endpoint
 
 ARMS = ("instruct", "instruct_prompted", "conversation")
@@ -113,7 +115,8 @@ def test_failed_rows_are_unscored_counted_and_tried_again(build: Build):
         assert all("overloaded" in row.parts["failure"] for row in questions)
         found = report.provenance["failures"]
         assert (found["worst_arm"], found["num_failed"]) == ("endpoint:m", 3 * len(OFFLINE))
-        assert found["share"] == found["num_failed"] / len([row for row in report.rows if row.arm == "endpoint:m"])
+        assert (found["share"], found["worst_metric"]) == (1.0, OFFLINE[0])
+        assert {row.as_dict()["status"] for row in questions} == {"failed"}
         broken = False
         again = run(build, endpoints=models)
         assert len(endpoint.requests) == num_asked + 3
@@ -134,3 +137,35 @@ def test_a_verdict_that_failed_is_asked_for_again(build: Build):
         (folder / arm / "stage.json").write_text(json.dumps(record))
     assert run(build).rows == first.rows
     assert samples(build, "verdicts.jsonl")[-1] == lost
+
+
+def test_what_the_judge_left_unscored_is_asked_again_and_only_that(build: Build, tmp_path: Path):
+    """A small budget, of which calibration takes its part, runs out; a judge without one goes on."""
+    with scripted_endpoint(lambda body: said('{"reason": "r", "score": 4}')) as endpoint:
+        judge = LlmJudge("empathy,politeness", endpoint.url, "m", use_logprobs=False, cache=str(tmp_path / "cache"))
+        spent = replace(judge, max_calls=8, concurrency=1)
+        asked: dict[str, Any] = {"llm_judge_name": "m", "judge_is_weak": False}
+        first = judged(run(build, llm_judge=spent, **asked))
+        again = judged(run(build, llm_judge=judge, **asked))
+        num_asked = len(endpoint.requests)
+        assert judged(run(build, llm_judge=judge, **asked)) == again
+        assert len(endpoint.requests) == num_asked
+    assert None in first.values()
+    assert set(again.values()) == {4.0}
+    assert {metric for _, metric, _ in again} == {"llm_judge", "llm_judge.empathy", "llm_judge.politeness"}
+    assert len({item for _, _, item in again}) == build.recipe.evaluation.judge_limit
+
+
+def judged(report: Report) -> dict[tuple[str, str, str], float | None]:
+    return {(r.arm, r.metric, r.item): r.value for r in report.rows if r.metric.startswith("llm_judge")}
+
+
+def test_our_weak_judge_is_asked_less_a_real_one_about_all(build: Build, tmp_path: Path):
+    settings = build.recipe.evaluation.model_dump(exclude={"judge_limit"})
+    recipe = build.recipe.model_copy(update={"evaluation": type(build.recipe.evaluation)(**settings | {"limit": 4})})
+    build = replace(build, recipe=recipe)
+    counts = []
+    for weak in (True, False):
+        plan = Evaluation(build, print, (), ARMS, judge_is_weak=weak)
+        counts.append(judge_limit(plan))
+    assert counts == [3, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +132,16 @@ def test_the_report_takes_the_records(tmp_path: Path):
     report = Report(domain="d", title="D", arms={}, rows=[], judges=found)
     assert report.untrusted == ("exact",)
     assert [judge["judge"] for judge in report.as_dict()["judges"]] == ["exact", "readability"]
+
+
+def test_a_calibration_that_a_spent_budget_cut_short_is_done_again(tmp_path: Path):
+    with scripted_endpoint(script) as endpoint:
+        judge = LlmJudge(base_url=endpoint.url, identity="m", cache=str(tmp_path / "cache"), concurrency=1)
+        (cut,) = records(tmp_path, {"llm_judge": replace(judge, max_calls=9)})
+        assert cut["n"] < 12
+        (found,) = records(tmp_path, {"llm_judge": judge})
+        assert (found["n"], found["trusted"]) == (12, True)
+        num_asked = len(endpoint.requests)
+        assert num_asked == 33  # none twice
+        records(tmp_path, {"llm_judge": judge})
+        assert len(endpoint.requests) == num_asked

@@ -37,3 +37,13 @@ def test_labels_are_known_and_training_rows_are_not_items(tmp_path):
     assert train
     assert not train & found.keys()
     assert {row.id for row in domain.preferences("test")} <= found.keys()
+
+
+def test_sections_of_one_document_are_one_unit_and_content_has_a_digest(tmp_path):
+    domain = Domain.load(write_domain(tmp_path / "toy"))
+    found = item_facts(domain)
+    sections = domain.sections("test")
+    assert sections
+    for section in sections:
+        assert found[section.id]["cluster"] == f"toy/{section.id.rpartition('#')[0]}"
+    assert all(facts["digest"] for facts in found.values())

