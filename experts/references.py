@@ -20,6 +20,7 @@ from experts.digests import digest_of
 from experts.encoding import template_digest
 from experts.logprobs import projection
 from experts.preferences import candidate_logprobs, collator_for, encode_preference
+from experts.ranks import rank
 from experts.train import Trainable
 
 Column = list[tuple[float, ...]]
@@ -68,10 +69,11 @@ class ReferenceCache:
     def filled(
         self, keys: Sequence[str], rows: Sequence[Preference], score_rows: Callable[[Sequence[Preference]], Column]
     ) -> Column:
-        """Sums by key; only rows that the file lacks are scored, and one that it has is scored again as a check."""
+        """Sums by key; only rows that the file lacks are scored, and one that it has is scored again as a check, by the
+        first process alone."""
         known: dict[str, list[float]] = json.loads(self.path.read_text()) if self.path.exists() else {}
         missing = [i for i, key in enumerate(keys) if key not in known]
-        probed = [i for i, key in enumerate(keys) if key in known][:1]
+        probed = [i for i, key in enumerate(keys) if key in known][: 1 if rank() == 0 else 0]
         wanted = missing + probed
         values = dict(zip(wanted, score_rows([rows[i] for i in wanted]) if wanted else (), strict=True))
         for i in wanted:
