@@ -19,9 +19,13 @@ class Kept:
 
     def known(self) -> dict[str, Result]:
         """The results in the file, by key."""
-        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
-        rows = [json.loads(line) for line in lines if line.endswith(b"\n") and line.strip().endswith(b"}")]
+        rows = map(json.loads, self.whole().splitlines())
         return {row["key"]: row.get("result", row) for row in rows}
+
+    def whole(self) -> bytes:
+        """The lines that were written to their end."""
+        text = self.path.read_bytes() if self.path.exists() else b""
+        return text[: text.rfind(b"\n") + 1]
 
     def result(self, key: str, compute: Callable[[], Result]) -> Result:
         """The result of a key, computed when the file lacks it."""
@@ -32,10 +36,9 @@ class Kept:
         return known[key]
 
     def add(self, key: str, result: Result) -> None:
-        """One line more; it begins a line of its own also where the last one was cut off."""
+        """One line more, in the place of one that was cut off."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as handle:
-            if handle.tell():
-                handle.seek(-1, 2)
-                handle.write(b"" if handle.read() == b"\n" else b"\n")
+        size = len(self.whole())
+        with self.path.open("ab") as handle:
+            handle.truncate(size)
             handle.write(json.dumps({"key": key, "result": result}).encode() + b"\n")
