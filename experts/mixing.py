@@ -113,7 +113,7 @@ class Mixing:
         num_references, num_rows = references_RBC.shape[:2]
         if self.weighting == "adaptive":
             return normalised(discrimination(references_RBC, present_BC))
-        weights_R = torch.tensor(self.shared_weights(num_references)).to(references_RBC)
+        weights_R = references_RBC.new_tensor(self.shared_weights(num_references))
         return weights_R.unsqueeze(1).expand(num_references, num_rows)
 
     def shared_weights(self, num_references: int) -> list[float]:

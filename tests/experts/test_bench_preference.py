@@ -3,13 +3,12 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from experts.batch import Row, candidates_segment, collate
 from experts.benches import recommendation, references
 from experts.benches._flops import Sizes
 from experts.benches._kept import Kept
-from experts.benches.preference import TOLERANCE, Plan, result, row_of
+from experts.benches.preference import NUM_ROWS, TOLERANCE, Contest, Plan, result, row_of
 from experts.device import probe
 from experts.mixing import METHODS
 from experts.recipe import Align
@@ -106,9 +105,6 @@ def test_references_alone_by_every_method_and_by_several_weightings_of_two():
 def test_a_step_of_ours_is_the_whole_batch_however_it_is_divided():
     for passes in (1, 2):
         contest = SimpleNamespace(plan=Plan("ours", 7, passes))
-        from experts.benches.preference import NUM_ROWS, Contest
-
         settings = Contest.settings(contest)
         assert isinstance(settings, Align)
         assert settings.batch_rows * settings.accumulation == NUM_ROWS
-    assert torch.float32 in TOLERANCE

@@ -149,7 +149,9 @@ def referenced(references):
 
 def batch_of(rows, training=True):
     """A batch in which every answer of the policy has -5 nats; as the trainer makes it, with the first reference."""
-    return preference_batch(Scored(torch.zeros(0), torch.full((2 * len(rows),), -5.0), torch.ones(2)), rows, training)
+    return preference_batch(
+        Scored(torch.zeros(0), torch.full((2 * len(rows),), -5.0), torch.ones(2 * len(rows))), rows, training
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

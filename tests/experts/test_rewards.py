@@ -163,7 +163,9 @@ def test_reranking_with_a_model_that_ignores_the_mask_gives_each_answers_own_rew
 def test_packed_and_padded_rows_give_the_same_gradients(tokenizer, name):
     """Ragged rows of one to three rejected answers, all weights, an objective on top."""
     texts = [replace(row, scores=tuple(range(len(row.candidates)))) for row in ROWS + MORE[:1]]
-    texts += [Preference("k3", PROMPT, "On the left.", ("No.", "Elsewhere, I think.", "Why?"), (1.0, 0.0, 0.0, 0.0))]
+    texts += [
+        Preference("k3", PROMPT, "On the left.", ("No.", "Elsewhere, I think.", "Why?"), scores=(1.0, 0.0, 0.0, 0.0))
+    ]
     rows = [
         replace(encode_preference(tokenizer, row), scores=row.scores, references=((-20.0,) * len(row.candidates),))
         for row in texts
