@@ -20,6 +20,7 @@ from experts.head import PreferenceHead, load_head
 from experts.logprobs import HEAD
 from experts.mixing import Mixing
 from experts.preferences import (
+    Batchwise,
     Collator,
     EncodedPreference,
     Measured,
@@ -33,7 +34,7 @@ from experts.preferences import (
     preference_batch,
     references_of,
 )
-from experts.ranks import agreed, first_alone, means, rank
+from experts.ranks import agreed, first_alone, means, num_ranks, rank
 from experts.recipe import Training
 from experts.references import ReferenceCache
 from experts.saving import head_state, save_trained
@@ -78,6 +79,23 @@ def head_groups(model: Any, settings: WithHead) -> list[dict[str, Any]]:
     ]
 
 
+def check_method(objective: Objective, method: str) -> None:
+    """Refuse a decay toward the start where the start is not 0."""
+    if method == "full" and isinstance(objective, WithHead) and objective.prior_decay > 0:
+        raise UserError(
+            f"align.settings.prior_decay is {objective.prior_decay:g}, but with align.method = full no copy of the "
+            "initial weights is kept to decay to. Set it to 0, or align.method to lora."
+        )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The loss of each row of a batch, and the batch with the reference that it was evaluated under."""
+
+    loss_B: Tensor
+    batch: PreferenceBatch
+
+
 @dataclass(frozen=True)
 class Alignment:
     """What preference training is about: the objective, the references and how they mix, and the rewards (by row id)
@@ -93,6 +111,32 @@ class Alignment:
         """Running statistics, as JSON."""
         objective = self.objective.state() if isinstance(self.objective, Running) else {}
         return {"objective": objective, "mixing": self.mixing.state()}
+
+    def evaluated(self, batch: PreferenceBatch, rows: Sequence[EncodedPreference]) -> Evaluated:
+        """The loss of a batch. In training its statistics are noted by the objective before its loss, under the mixture
+        that the loss has; by the mixture after it: a batch never sets its own weights."""
+        objective, mixing = self.objective, self.mixing
+        if "reference" not in objective.needs or len(rows[0].references) < 2:
+            self.observe(batch)
+            return Evaluated(objective(batch), batch)
+        references_RBC = references_of(rows, batch.policy_BC)
+        mixed = mixing.mixed(batch, references_RBC)
+        self.observe(mixed)
+        loss_B = mixing.loss(objective, batch, references_RBC)
+        if batch.training:
+            mixing.observe(references_RBC, batch.present_BC)
+        return Evaluated(loss_B, mixed)
+
+    def observe(self, batch: PreferenceBatch) -> None:
+        """Let the objective note a training batch."""
+        if batch.training and isinstance(self.objective, Running):
+            self.objective.observe(batch)
+
+    def check(self, settings: Training, num_rows: int) -> None:
+        """Refuse a training in which the objective could not do what its settings say."""
+        if isinstance(self.objective, Batchwise):
+            self.objective.check_batch(num_ranks() * min(settings.batch_rows, num_rows))
+        check_method(self.objective, str(settings.method))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from saved statistics."""
@@ -115,23 +159,12 @@ class PreferenceTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Mean of the objective over the rows of the batch. Statistics of the batch are noted by the objective before
-        its loss, by the mixture after it: a batch never sets its own weights."""
+        """Mean of the objective over the rows of the batch."""
         with autocast(self.args):
             scored = model(inputs["batch"])
-        objective, mixing, rows = self.alignment.objective, self.alignment.mixing, inputs["rows"]
-        batch = preference_batch(scored, rows, model.training)
-        if model.training and isinstance(objective, Running):
-            objective.observe(batch)
-        if "reference" not in objective.needs or len(rows[0].references) < 2:
-            loss = objective(batch)
-        else:
-            references_RBC = references_of(rows, batch.policy_BC)
-            loss = mixing.loss(objective, batch, references_RBC)
-            if model.training:
-                mixing.observe(references_RBC, batch.present_BC)
-        self.note(batch)
-        return checked(loss.mean(), "preference")
+        found = self.alignment.evaluated(preference_batch(scored, inputs["rows"], model.training), inputs["rows"])
+        self.note(found.batch)
+        return checked(found.loss_B.mean(), "preference")
 
     @torch.no_grad()
     def note(self, batch: PreferenceBatch) -> None:
@@ -180,6 +213,7 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
     """Preference training; the adapter, and the head of an objective that has one, are written to `folder`."""
     if not rows:
         raise UserError("There is nothing to align on: the preference training split is empty. Add preference rows.")
+    alignment.check(settings, len(rows))
     ready = prepare(start, settings, seed, folder)
     add_head(ready, alignment.objective, seed)
     cache = ReferenceCache(folder / REFERENCES, settings.row_tokens)

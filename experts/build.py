@@ -298,7 +298,7 @@ def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage
     """Preference optimization on top of a checkpoint."""
     settings = build.recipe.calls_align if name == CALLS else build.recipe.align
     votes = build.votes
-    rows = (*capped(build.domain.preferences("train"), settings), *votes.rows)
+    rows = (*capped(align.rows_of(build.domain, settings, "train"), settings), *votes.rows)
     arms = {name: model for name, model in build.arms().items() if name in REFERENCE_ARMS}
     parts = align.Parts(build.domain, settings, start, arms, build.expert, build.folder / "reward_model")
 
@@ -315,7 +315,7 @@ def align_track(build: Build, name: str, start: Checkpoint, about: str) -> Stage
 def reward_model_stage(build: Build) -> Stage:
     """The reward model of the domain's preferences, over the domain model."""
     settings = build.recipe.reward_model
-    rows = (*capped(build.domain.preferences("train"), settings), *build.votes.rows)
+    rows = (*capped(align.rows_of(build.domain, build.recipe.align, "train"), settings), *build.votes.rows)
 
     def run(folder: Path) -> Mapping[str, Any]:
         return reward.run(build.dapt_residual, rows, settings, build.recipe.seed, folder)

@@ -42,8 +42,12 @@ class PreferenceHead(nn.Module):
         nn.init.zeros_(self.reward.weight)  # every reward starts at 0: the loss starts at a known value
 
     def forward(self, hidden_SH: Tensor) -> Tensor:
-        """Rewards (S,) of S hidden states."""
-        pooled = hidden_SH.float()
+        """Rewards (S,) of S hidden states; in fp32 also where the model around it trains in mixed precision."""
+        with torch.autocast(hidden_SH.device.type, enabled=False):
+            return self.rewards(hidden_SH.float())
+
+    def rewards(self, pooled: Tensor) -> Tensor:
+        """Rewards (S,) of S hidden states in fp32."""
         if self.pooler == "swiglu":
             gate, value = self.gated(pooled).chunk(2, -1)
             pooled = silu(gate) * value

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from domains.errors import UserError
 from experts.preferences import Objective, PreferenceBatch, mean_over_rejected
 from experts.ranks import gathered
-from experts.settings import choice, number
+from experts.settings import choice, number, whole
 
 METHODS = ("geometric", "harmonic", "losses")
 WEIGHTINGS = ("uniform", "discrimination", "accuracy", "sliding_window", "thompson", "adaptive")
@@ -37,7 +37,8 @@ class Mixing:
     * geometric: `log p_ref = sum_k a_k log p_k`, the optimum under `sum_k a_k KL(p || p_k)`; recommended.
     * harmonic: `log p_ref = -log sum_k a_k / p_k` (MRPO), the others clipped to within `clip` of the first. At the
       level of sequences this is nearly the smallest of them, whatever the weights.
-    * losses: `sum_k a_k loss(reference k)`.
+    * losses: `sum_k a_k loss(reference k)`. What an objective decides for a whole batch (running statistics, a batch's
+      beta, which rows are kept) and what is logged goes by the weighted mean of the margins, `sum_k a_k m_k`.
 
     Weights `a`: uniform; discrimination `a_k ~ mean |log p_k(chosen) - log p_k(rejected)|` or accuracy
     `a_k ~ mean [log p_k(chosen) > log p_k(rejected)]`, both on held-out rows; sliding_window, the discrimination over
@@ -63,7 +64,8 @@ class Mixing:
         choice("method", self.method, METHODS)
         choice("weighting", self.weighting, WEIGHTINGS)
         number("clip", self.clip, low=0, high=1)
-        number("window", self.window, low=1)
+        whole("window", self.window, low=1)
+        whole("seed", self.seed)
         number("discount", self.discount, above=0, high=1)
 
     @property
@@ -84,11 +86,20 @@ class Mixing:
 
     def loss(self, objective: Objective, batch: PreferenceBatch, references_RBC: Tensor) -> Tensor:
         """loss_B of an objective under the mixture."""
+        mixed = self.mixed(batch, references_RBC)
+        if self.method != "losses":
+            return objective(mixed)
+        parts = [
+            objective(replace(mixed, reference_BC=reference, deciding_BC=mixed.reference_BC))
+            for reference in references_RBC
+        ]
+        return (self.weights(references_RBC, batch.present_BC) * torch.stack(parts)).sum(0)
+
+    def mixed(self, batch: PreferenceBatch, references_RBC: Tensor) -> PreferenceBatch:
+        """The batch with the mixture as its reference; for a sum of losses, the weighted mean of the log-probabilities,
+        whose margins are the weighted means of the margins."""
         weights_RB = self.weights(references_RBC, batch.present_BC)
-        if self.method == "losses":
-            parts = [objective(replace(batch, reference_BC=reference)) for reference in references_RBC]
-            return (weights_RB * torch.stack(parts)).sum(0)
-        return objective(replace(batch, reference_BC=self.mixture(references_RBC, weights_RB, batch.present_BC)))
+        return replace(batch, reference_BC=self.mixture(references_RBC, weights_RB, batch.present_BC))
 
     def mixture(self, references_RBC: Tensor, weights_RB: Tensor, present_BC: Tensor) -> Tensor:
         """One reference (B, C) from R."""
@@ -102,7 +113,7 @@ class Mixing:
         num_references, num_rows = references_RBC.shape[:2]
         if self.weighting == "adaptive":
             return normalised(discrimination(references_RBC, present_BC))
-        weights_R = torch.tensor(self.shared_weights(num_references)).to(references_RBC)
+        weights_R = references_RBC.new_tensor(self.shared_weights(num_references))
         return weights_R.unsqueeze(1).expand(num_references, num_rows)
 
     def shared_weights(self, num_references: int) -> list[float]:

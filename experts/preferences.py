@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,9 @@ from experts.logprobs import Scored, score
 @dataclass(frozen=True)
 class PreferenceBatch:
     """What an objective sees. `scores_BC` are rewards and `head_BC` the preference head's, where an objective needs
-    them; `training` is False in evaluation, where nothing is filtered and no statistic moves."""
+    them; `training` is False in evaluation, where nothing is filtered and no statistic moves. `deciding_BC`, where
+    it is not empty, is the reference by which an objective decides what concerns the whole batch: one of several losses
+    that are added has the mixture there."""
 
     policy_BC: Tensor
     reference_BC: Tensor
@@ -33,6 +36,7 @@ class PreferenceBatch:
     scores_BC: Tensor = field(default_factory=lambda: torch.zeros(0))
     head_BC: Tensor = field(default_factory=lambda: torch.zeros(0))
     training: bool = False
+    deciding_BC: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     @property
     def ratio_BC(self) -> Tensor:
@@ -96,6 +100,15 @@ class Running(Protocol):
 
 
 @runtime_checkable
+class Batchwise(Protocol):
+    """An objective with statistics over a batch."""
+
+    def check_batch(self, num_rows: int) -> None:
+        """Refuse so many rows a batch, those of all ranks counted."""
+        ...
+
+
+@runtime_checkable
 class Measured(Protocol):
     """An objective with numbers of its own in the training log."""
 
@@ -130,6 +143,7 @@ class EncodedPreference:
 
 
 Collator = Callable[[Sequence[EncodedPreference], int, int], Batch]
+COLLATORS: WeakKeyDictionary[nn.Module, Collator] = WeakKeyDictionary()  # of the models that were checked
 
 
 def encode_preference(tokenizer: Tokenizer, row: Preference, with_ends: bool = False) -> EncodedPreference:
@@ -149,8 +163,15 @@ def collate_alone(rows: Sequence[EncodedPreference], row_tokens: int, pad_id: in
     return collate_plain([row.segment for row in rows], pad_id)
 
 
-@torch.no_grad()
 def collator_for(model: nn.Module, row: EncodedPreference, row_tokens: int, pad_id: int) -> Collator:
+    """The collator that fits a model, found with the first row that it scores and remembered for the model."""
+    if model not in COLLATORS:
+        COLLATORS[model] = checked_collator(model, row, row_tokens, pad_id)
+    return COLLATORS[model]
+
+
+@torch.no_grad()
+def checked_collator(model: nn.Module, row: EncodedPreference, row_tokens: int, pad_id: int) -> Collator:
     """The packed collator when this model scores a row with it as it scores its candidates alone, else the plain one,
     with a message. Models differ where they ignore a mask that is given to them, or refuse it."""
     alone = score(model, collate_alone([row], row_tokens, pad_id))
@@ -207,7 +228,10 @@ def candidate_logprobs(
     rows: Sequence[EncodedPreference],
     row_tokens: int,
     pad_id: int,
-    collator: Collator = collate_preferences,
+    collator: Collator | None = None,
 ) -> list[PreferenceBatch]:
-    """Score rows without gradients, one small batch each, in row order."""
+    """Score rows without gradients, one small batch each, in row order; packed where the model takes it."""
+    if not rows:
+        return []
+    collator = collator or collator_for(model, rows[0], row_tokens, pad_id)
     return [preference_batch(score(model, collator([row], row_tokens, pad_id)), [row]) for row in rows]

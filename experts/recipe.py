@@ -79,9 +79,11 @@ class Align(Training):
     """Preference optimization. `references` are `start` (the model that is trained), an arm of the report, or a model
     folder or hub id; several are mixed. `rewards` are `given` (the rows' scores), `reward_model` (trained first, on the
     same rows), `judges:NAME,NAME` or `head:DOMAIN/EXPERT`, where the objective needs any. `full` trains all weights:
-    the expert is then a model of its own, which shares no base with the others."""
+    the expert is then a model of its own, which shares no base with the others. `rows`: `preferences`, or
+    `recommendations` (a history and titles, one of them right; S-DPO's task)."""
 
     method: Literal["lora", "qlora", "full"] = "lora"  # type: ignore[assignment]
+    rows: Literal["preferences", "recommendations"] = "preferences"
     objective: str = "dpo"
     settings: dict[str, Any] = {}
     references: tuple[str, ...] = Field(("start",), min_length=1)

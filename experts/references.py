@@ -1,8 +1,10 @@
-"""Reference log-probabilities, computed once and kept on disk: keyed by model, template and the text of each row."""
+"""Reference log-probabilities, computed once and kept on disk: keyed by model, number format,
+template and the text of each row."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +15,28 @@ from domains.atomic import write_text_atomically
 from domains.errors import UserError
 from domains.example import Preference
 from experts.checkpoint import Checkpoint, load, load_tokenizer
-from experts.device import probe
+from experts.device import Device, probe
 from experts.digests import digest_of
 from experts.encoding import template_digest
+from experts.logprobs import projection
 from experts.preferences import candidate_logprobs, collator_for, encode_preference
+from experts.ranks import rank
 from experts.train import Trainable
 
 Column = list[tuple[float, ...]]
 TOLERANCE = 0.02
 
 
-def row_key(model_digest: str, template: str, row: Preference) -> str:
+def row_key(model_digest: str, template: str, row: Preference, number_format: str) -> str:
     """The cache key of one row."""
-    return digest_of([model_digest, template, [m.as_dict() for m in row.prompt], row.candidates])
+    return digest_of([model_digest, template, number_format, [m.as_dict() for m in row.prompt], row.candidates])
+
+
+def number_format_of(device: Device, loaded: Trainable | None) -> str:
+    """What the weights are in, and what they are computed in where that is mixed."""
+    weights = projection(loaded.model).dtype if loaded else device.dtype
+    quantized = " quantized" if loaded and getattr(loaded.model, "is_quantized", False) else ""
+    return f"{str(weights).removeprefix('torch.')}{quantized}{' under bfloat16' if device.bf16 else ''}"
 
 
 @dataclass(frozen=True)
@@ -39,11 +50,15 @@ class ReferenceCache:
         """One reference's sums for the candidates of each row. It reads the text with its own tokenizer and template;
         `loaded` is the model itself where it is in memory."""
         tokenizer = loaded.tokenizer if loaded else load_tokenizer(reference.base)
-        digest, template = reference.digest(), template_digest(tokenizer)
-        keys = [row_key(digest, template, row) for row in rows]
+        device = loaded.device if loaded else probe()
+        digest, template, number_format = (
+            reference.digest(),
+            template_digest(tokenizer),
+            number_format_of(device, loaded),
+        )
+        keys = [row_key(digest, template, row, number_format) for row in rows]
 
         def score_rows(missing: Sequence[Preference]) -> Column:
-            device = probe()
             ready = loaded or Trainable(
                 load(reference, device.dtype, device.score_attention).to(device.name), tokenizer, device
             )
@@ -54,23 +69,36 @@ class ReferenceCache:
     def filled(
         self, keys: Sequence[str], rows: Sequence[Preference], score_rows: Callable[[Sequence[Preference]], Column]
     ) -> Column:
-        """Sums by key; only rows that the file lacks are scored, and one that it has is scored again as a check."""
+        """Sums by key; only rows that the file lacks are scored, and one that it has is scored again as a check, by the
+        first process alone."""
         known: dict[str, list[float]] = json.loads(self.path.read_text()) if self.path.exists() else {}
         missing = [i for i, key in enumerate(keys) if key not in known]
-        probe_row = next((i for i, key in enumerate(keys) if key in known), None)
+        probed = [i for i, key in enumerate(keys) if key in known][: 1 if rank() == 0 else 0]
+        wanted = missing + probed
+        values = dict(zip(wanted, score_rows([rows[i] for i in wanted]) if wanted else (), strict=True))
+        for i in wanted:
+            check_finite(values[i], rows[i])
+        for i in probed:
+            check_same(known[keys[i]], values[i], self.path)
         if missing:
-            wanted = missing + ([probe_row] if probe_row is not None else [])
-            values = dict(zip(wanted, score_rows([rows[i] for i in wanted]), strict=True))
-            if probe_row is not None:
-                check_same(known[keys[probe_row]], values[probe_row], self.path)
             known |= {keys[i]: list(values[i]) for i in missing}
             write_text_atomically(self.path, json.dumps(known))
         return [tuple(known[key]) for key in keys]
 
 
+def check_finite(found: Sequence[float], row: Preference) -> None:
+    """Refuse sums that are no numbers: nothing could be learnt from them."""
+    if not all(map(math.isfinite, found)):
+        raise UserError(
+            f"A reference gives row '{row.id}' log-probabilities that are not finite ({found[0]:g}, ...). Its weights "
+            "may be damaged, or need a wider number format: try EXPERTSMITH_DTYPE=float32."
+        )
+
+
 def check_same(kept: Sequence[float], found: Sequence[float], path: Path) -> None:
     """Refuse a cache that says something else than the model."""
-    if any(abs(a - b) > TOLERANCE * max(1.0, abs(b)) for a, b in zip(kept, found, strict=True)):
+    near = [abs(a - b) <= TOLERANCE * max(1.0, abs(b)) for a, b in zip(kept, found, strict=False)]
+    if len(kept) != len(found) or not all(near):  # so that a NaN is a difference
         raise UserError(f"The reference log-probabilities in {path.name} are not those of the model. Remove the file.")
 
 

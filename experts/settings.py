@@ -16,6 +16,18 @@ def number(name: str, value: object, *, above: float | None = None, low: float =
         raise UserError(f"align.settings.{name} is {value!r}; give a number {limits}.")
 
 
+def whole(name: str, value: object, *, low: int = 0) -> None:
+    """Refuse what is not a whole number of at least `low`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise UserError(f"align.settings.{name} is {value!r}; give a whole number of at least {low}.")
+
+
+def flag(name: str, value: object) -> None:
+    """Refuse what is neither true nor false; a text such as "false" would count as true."""
+    if not isinstance(value, bool):
+        raise UserError(f"align.settings.{name} is {value!r}; give true or false.")
+
+
 def choice(name: str, value: str, allowed: Iterable[str]) -> None:
     """Refuse a word that is not one of those allowed."""
     if value not in tuple(allowed):

@@ -25,7 +25,8 @@ from domains.domain import Domain
 from domains.errors import UserError
 from domains.example import Document, Example, Message, Preference
 from experts.alignment import Alignment, train_preferences
-from experts.benches.preference import BETA, LEARNING_RATE, RANK, OnCommand, Racer, cut, matmul_gflops
+from experts.benches._flops import matmul_gflops
+from experts.benches.preference import BETA, LEARNING_RATE, RANK, OnCommand, Racer, cut
 from experts.checkpoint import Checkpoint, load_base, load_tokenizer
 from experts.device import probe
 from experts.embedded import foundation_folder

@@ -9,7 +9,6 @@ stopped run goes on. Run: `expertsmith bench objectives --json`; the paper's own
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 from domains.errors import UserError
 from domains.example import Preference, Split
 from experts.alignment import REFERENCES, Alignment, train_preferences
+from experts.benches._kept import Kept
 from experts.benches._setting import Setting, of_recipe, shipped
 from experts.checkpoint import Checkpoint, joined, load, load_tokenizer
 from experts.device import probe
@@ -35,6 +35,7 @@ from judges.stats import paired_test
 
 SEEDS = (42, 13, 3407)
 ROW_TOKENS = 1024
+MEASURES = {"pair_accuracy_reward": "rewards", "pair_accuracy_logp": "means"}
 OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "dpo": ("dpo", {}),
     "ipo": ("dpo", {"loss": "ipo"}),
@@ -71,7 +72,10 @@ def run(
         for seed in bench.seeds:
             found[name, seed] = bench.trained(name, rate, seed, "test")
             rows.append({"objective": name, "seed": seed, **summary(found[name, seed]), "learning_rate": rate})
-    return {"rows": rows, "against_dpo": [against(name, found, bench.seeds) for name in OBJECTIVES if name != "dpo"]}
+            print(rows[-1], file=sys.stderr, flush=True)
+    others = [name for name in OBJECTIVES if name != "dpo"]
+    tests = [against(name, measure, found, bench.seeds) for name in others for measure in MEASURES]
+    return {"rows": rows, "against_dpo": tests}
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,9 @@ class Bench:
     seeds: tuple[int, ...]
 
     @property
-    def path(self) -> Path:
+    def kept(self) -> Kept:
         """One line per run."""
-        return self.folder / f"{self.setting.name}.jsonl"
+        return Kept(self.folder / f"{self.setting.name}.jsonl")
 
     def best_rate(self, name: str) -> float:
         """The learning rate with the highest dev accuracy."""
@@ -95,24 +99,13 @@ class Bench:
     def trained(self, name: str, rate: float, seed: int, split: Split) -> list[Scores]:
         """Scores on a split after training; the first seed, which the rate is chosen with, is scored on both."""
         key = digest_of([name, OBJECTIVES[name], rate, seed, self.setting.digest])
-        known = self.known()
-        if key not in known:
-            print(f"{name}, learning rate {rate}, seed {seed}", file=sys.stderr, flush=True)
-            known[key] = self.train(name, rate, seed)
-            with self.path.open("a", encoding="utf-8") as handle:
-                handle.write(
-                    json.dumps({"key": key, "objective": name, "rate": rate, "seed": seed, **known[key]}) + "\n"
-                )
-        return [Scores(r["id"], tuple(r["rewards"]), tuple(r["means"])) for r in known[key][split]]
-
-    def known(self) -> dict[str, dict[str, Any]]:
-        """The runs in the file, by key."""
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
-        return {row["key"]: row for row in (json.loads(line) for line in lines if line.endswith("\n"))}
+        run = self.kept.result(key, lambda: self.train(name, rate, seed))
+        return [Scores(r["id"], tuple(r["rewards"]), tuple(r["means"])) for r in run[split]]
 
     def train(self, name: str, rate: float, seed: int) -> dict[str, list[dict[str, Any]]]:
         """One training run, scored on test, and on dev where the rate is chosen. All start from one model: its
         log-probabilities are computed once."""
+        print(f"{name}, learning rate {rate}, seed {seed}", file=sys.stderr, flush=True)
         setting, kept = self.setting, self.folder / f"{self.setting.name}.{REFERENCES}"
         with TemporaryDirectory(prefix="expertsmith-bench-") as temporary:
             own = Path(temporary) / "own"
@@ -178,11 +171,16 @@ def summary(found: Sequence[Scores]) -> dict[str, Any]:
     }
 
 
-def against(name: str, found: dict[tuple[str, int], list[Scores]], seeds: Sequence[int]) -> dict[str, Any]:
-    """An objective minus DPO in pair accuracy by mean log-probability, paired by row, seeds averaged first."""
+def against(
+    name: str, measure: str, found: dict[tuple[str, int], list[Scores]], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """An objective minus DPO in pair accuracy by a measure, paired by row, seeds averaged first."""
     means = {
-        which: np.mean([[accuracy(row.means) for row in found[which, seed]] for seed in seeds], axis=0).tolist()
+        which: np.mean(
+            [[accuracy(getattr(row, MEASURES[measure])) for row in found[which, seed]] for seed in seeds], axis=0
+        ).tolist()
         for which in (name, "dpo")
     }
     test = paired_test(means[name], means["dpo"])
-    return {"objective": name, "difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
+    numbers = {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
+    return {"objective": name, "measure": measure, **numbers}

@@ -1,20 +1,22 @@
 """One optimiser step of DPO: this project's scoring path against TRL's DPOTrainer and against padded rows.
 
 Each contender is a process that trains on the same rows from the same adapter, one step whenever it is told to, so
-that steps are interleaved and no contender has a quiet machine for itself. Peak memory is the process's own.
+that steps are interleaved and no contender has a quiet machine for itself. Peak memory is the process's own. TRL runs
+as it comes (`trl_default`), and in the fastest of some configurations (`trl_best`): references computed before, no
+recomputation, this project's allocator setting, and whichever attention and division of the batch a timed step favours.
 Run: `expertsmith bench preference --json`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,23 +33,39 @@ from transformers import TrainerCallback
 from domains.domain import Domain
 from domains.example import Message, Preference
 from experts.alignment import Alignment, train_preferences
+from experts.batch import Segment
+from experts.benches._flops import Sizes, clock, matmul_gflops
 from experts.checkpoint import WEIGHTS, Checkpoint, load_base, load_tokenizer
 from experts.device import probe
 from experts.embedded import foundation_folder
 from experts.encoding import completion_ids, prompt_ids, render_prompt
 from experts.logprobs import decoder
 from experts.objectives.s_dpo import Objective
-from experts.preferences import PreferenceBatch
+from experts.preferences import PreferenceBatch, encode_preference
 from experts.recipe import Align
 from experts.train import Trainable, prepare
 
-NUM_ROWS = {1: 4, 3: 4, 7: 2}  # prompts a step by rejected answers: (1 + 7) padded rows of four prompts are 14 GB
+NUM_ROWS = 4  # prompts a step
 PROMPT_TOKENS, ANSWER_TOKENS = 160, 65
 STEPS = 6  # one to warm up, then five
 BETA, RANK, LEARNING_RATE = 0.1, 16, 1e-4
+ATTENTION = ("eager", "sdpa")
 CONTENDERS = (
     ("ours", 1), ("trl_default", 1), ("trl_best", 1), ("ours", 3), ("padded", 3), ("ours", 7), ("padded", 7),
 )  # fmt: skip
+TOLERANCE = {torch.bfloat16: 1e-2, torch.float32: 1e-4}  # of losses, in nats
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a contender runs: a step is `passes` parts of the batch; `attention` is for TRL alone."""
+
+    name: str
+    negatives: int
+    passes: int = 1
+    attention: str = "sdpa"
+    steps: int = STEPS
 
 
 def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
@@ -57,17 +75,70 @@ def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
     rows = []
     with TemporaryDirectory(prefix="expertsmith-bench-") as folder:
         base = foundation_folder()
-        write_start(base, Path(folder))
+        sizes = write_start(base, Path(folder))
+        best = best_of_trl(base, Path(folder))
         for num_negatives in sorted({k for _, k in contenders}):
             names = [name for name, k in contenders if k == num_negatives]
-            rows += race(names, num_negatives, STEPS, base, Path(folder))
-    return {"device": probe().name, "matmul_gflops": round(matmul_gflops()), "rows": rows}
+            plans = [best if name == "trl_best" else plan_of(name, num_negatives) for name in names]
+            rows += race(plans, base, Path(folder))
+    work = {k: sizes.step(segments_of(base, k)) for k in {k for _, k in contenders}}
+    return result(rows, work, matmul_gflops()) | {"trl_best": {"passes": best.passes, "attention": best.attention}}
 
 
-def write_start(base: Path, folder: Path) -> None:
-    """The adapter that every contender starts from."""
-    settings = Align(rank=RANK)
-    prepare(Checkpoint(base), settings, seed=0).model.save_pretrained(folder)
+def result(rows: Sequence[Row], operations: dict[int, int], gflops: float) -> dict[str, Any]:
+    """The rows, whether the losses of those that ran on the same data agree, and the share of the machine's rate for
+    matrix products that our steps reach (counted in `_flops`), all numbers of rejected answers together."""
+    mine = [row for row in rows if row["name"] == "ours"]
+    done = sum(operations[row["negatives"]] for row in mine) / sum(row["median_seconds"] for row in mine)
+    gap, tolerance = largest_gap(rows), TOLERANCE[probe().dtype]
+    return {
+        "device": probe().name,
+        "matmul_gflops": round(gflops),
+        "share_of_matmul_rate": round(done / (gflops * 1e9), 3),
+        "losses_agree": gap <= tolerance,
+        "loss_gap": gap,
+        "loss_tolerance": tolerance,
+        "rows": list(rows),
+    }
+
+
+def largest_gap(rows: Sequence[Row]) -> float:
+    """The largest difference of losses at step 0 or 5 from ours, between contenders on the same data."""
+    ours_of = {row["negatives"]: row for row in rows if row["name"] == "ours"}
+    gaps = [abs(row[key] - ours_of[row["negatives"]][key]) for row in rows for key in ("loss_step0", "loss_step5")]
+    return max(gaps) if all(map(math.isfinite, gaps)) else math.inf
+
+
+def plan_of(name: str, num_negatives: int) -> Plan:
+    """All rows in one pass; ours and padded rows, on a CPU, two at a time: the same gradient from less memory."""
+    return Plan(name, num_negatives, NUM_ROWS // 2 if probe().is_cpu and name in ("ours", "padded") else 1)
+
+
+def best_of_trl(base: Path, folder: Path) -> Plan:
+    """TRL's fastest configuration by one timed step of each, after one to warm up."""
+    plans = [Plan("trl_best", 1, passes, attention, 2) for passes in (1, NUM_ROWS // 2) for attention in ATTENTION]
+    seconds = {}
+    for plan in plans:
+        racer = started(plan, base, folder)
+        racer.step()
+        racer.step()
+        racer.process.join()
+        seconds[plan] = racer.seconds[1]
+        print(f"TRL, {plan.passes} passes, {plan.attention}: {racer.seconds[1]:.2f} s", file=sys.stderr, flush=True)
+    return replace(min(plans, key=lambda plan: seconds[plan]), steps=STEPS)
+
+
+def segments_of(base: Path, num_negatives: int) -> list[Segment]:
+    """The packed rows of a step."""
+    tokenizer = load_tokenizer(base)
+    return [encode_preference(tokenizer, row).segment for row in bench_rows(base, num_negatives)]
+
+
+def write_start(base: Path, folder: Path) -> Sizes:
+    """The adapter that every contender starts from; the sizes of the model with it."""
+    model = prepare(Checkpoint(base), Align(rank=RANK), seed=0).model
+    model.save_pretrained(folder)
+    return Sizes.of(model)
 
 
 @dataclass
@@ -89,19 +160,23 @@ class Racer:
         self.losses.append(loss)
 
 
-def race(names: Sequence[str], num_negatives: int, steps: int, base: Path, folder: Path) -> list[dict[str, Any]]:
-    """Rows of the contenders with one number of rejected answers."""
+def started(plan: Plan, base: Path, folder: Path) -> Racer:
+    """A contender's process, when models are loaded and references computed."""
     context = get_context("spawn")
-    racers = []
-    for name in names:
-        here, there = context.Pipe()
-        process = context.Process(target=contend, args=(name, num_negatives, steps, base, folder, there), daemon=True)
-        process.start()
-        there.close()  # so that a process which dies is an error here, and no wait
-        here.recv()  # ready: models are loaded, references computed
-        racers.append(Racer(name, process, here))
-    for step in range(steps):
-        print(f"{num_negatives} rejected, step {step + 1} of {steps}", file=sys.stderr, flush=True)
+    here, there = context.Pipe()
+    process = context.Process(target=contend, args=(plan, base, folder, there), daemon=True)
+    process.start()
+    there.close()  # so that a process which dies is an error here, and no wait
+    here.recv()
+    return Racer(plan.name, process, here)
+
+
+def race(plans: Sequence[Plan], base: Path, folder: Path) -> list[Row]:
+    """Rows of the contenders with one number of rejected answers."""
+    racers = [started(plan, base, folder) for plan in plans]
+    num_negatives = plans[0].negatives
+    for step in range(STEPS):
+        print(f"{num_negatives} rejected, step {step + 1} of {STEPS}", file=sys.stderr, flush=True)
         for racer in racers:
             racer.step()
     for racer in racers:
@@ -111,7 +186,7 @@ def race(names: Sequence[str], num_negatives: int, steps: int, base: Path, folde
     return rows
 
 
-def row_of(racer: Racer, num_negatives: int) -> dict[str, Any]:
+def row_of(racer: Racer, num_negatives: int) -> Row:
     """One line of the result."""
     timed = racer.seconds[1:]
     return {
@@ -126,14 +201,14 @@ def row_of(racer: Racer, num_negatives: int) -> dict[str, Any]:
     }
 
 
-def contend(name: str, num_negatives: int, steps: int, base: Path, folder: Path, pipe: Connection) -> None:
+def contend(plan: Plan, base: Path, folder: Path, pipe: Connection) -> None:
     """What a process does: build its trainer, then one step per message."""
     warnings.simplefilter("ignore")
     os.dup2(2, 1)  # trainers print their logs; standard output is for the result
-    work = folder / f"{name}-{num_negatives}"
-    texts = bench_rows(base, num_negatives)
-    {"ours": ours, "trl_default": trl, "trl_best": trl, "padded": padded}[name](
-        Contest(name, len(texts), steps, base, folder / WEIGHTS, work, pipe), texts
+    work = folder / f"{plan.name}-{plan.negatives}-{plan.passes}-{plan.attention}-{plan.steps}"
+    texts = bench_rows(base, plan.negatives)
+    {"ours": ours, "trl_default": trl, "trl_best": trl, "padded": padded}[plan.name](
+        Contest(plan, base, folder / WEIGHTS, work, pipe), texts
     )
 
 
@@ -141,9 +216,7 @@ def contend(name: str, num_negatives: int, steps: int, base: Path, folder: Path,
 class Contest:
     """What a contender needs to know."""
 
-    name: str
-    num_rows: int
-    steps: int
+    plan: Plan
     base: Path
     adapter: Path
     work: Path
@@ -156,11 +229,10 @@ class Contest:
         return ready
 
     def settings(self) -> Align:
-        """All rows in one step; on a CPU two at a time: the same gradient from a fraction of the memory."""
-        rows, passes = (2, self.num_rows // 2) if probe().is_cpu else (self.num_rows, 1)
+        """All rows in one step."""
         return Align(
-            rank=RANK, learning_rate=LEARNING_RATE, epochs=self.steps, batch_rows=rows, accumulation=passes,
-            row_tokens=512, warmup=0.0, checkpoint_steps=10_000,
+            rank=RANK, learning_rate=LEARNING_RATE, epochs=self.plan.steps, batch_rows=NUM_ROWS // self.plan.passes,
+            accumulation=self.plan.passes, row_tokens=512, warmup=0.0, checkpoint_steps=10_000,
         )  # fmt: skip
 
 
@@ -198,23 +270,25 @@ def ours(contest: Contest, rows: Sequence[Preference]) -> None:
 
 
 def trl(contest: Contest, rows: Sequence[Preference]) -> None:
-    """TRL's trainer: as it comes, or without recomputation and with references computed before; with the allocator as
-    it comes too."""
+    """TRL's trainer: as it comes, its allocator too; or without recomputation, with references computed before, the
+    allocator tuned, and the plan's attention and passes."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    device = probe(tune_allocator=False)
+    plan, is_best = contest.plan, contest.plan.name == "trl_best"
+    device = probe(tune_allocator=is_best)
     tokenizer = load_tokenizer(contest.base)
-    best = {"gradient_checkpointing": False, "precompute_ref_log_probs": True} if contest.name == "trl_best" else {}
+    best = {"gradient_checkpointing": False, "precompute_ref_log_probs": True} if is_best else {}
     data = [
         {"prompt": render_prompt(tokenizer, row.prompt), "chosen": row.chosen, "rejected": row.rejected[0]}
         for row in rows
     ]
     trainer = DPOTrainer(
-        model=load_base(contest.base, device.dtype, device.score_attention),
+        model=load_base(contest.base, device.dtype, plan.attention),
         args=DPOConfig(
-            output_dir=str(contest.work), beta=BETA, per_device_train_batch_size=contest.num_rows,
-            max_steps=contest.steps, learning_rate=LEARNING_RATE, lr_scheduler_type="cosine", warmup_steps=0,
+            output_dir=str(contest.work), beta=BETA, per_device_train_batch_size=NUM_ROWS // plan.passes,
+            gradient_accumulation_steps=plan.passes, max_steps=plan.steps,
+            learning_rate=LEARNING_RATE, lr_scheduler_type="cosine", warmup_steps=0,
             logging_steps=1, report_to="none",
             save_strategy="no", bf16=device.bf16, use_cpu=device.is_cpu, dataloader_pin_memory=False, **best,
         ),
@@ -228,31 +302,37 @@ def trl(contest: Contest, rows: Sequence[Preference]) -> None:
 
 
 def padded(contest: Contest, rows: Sequence[Preference]) -> None:
-    """A plain loop with one padded row per answer: (1 + k) rows for each prompt."""
+    """A plain loop with one padded row per answer: (1 + k) rows for each prompt, in as many passes as ours."""
     ready = contest.ready()
     device = ready.device
     model = ready.model
     optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], LEARNING_RATE, weight_decay=0.0)
-    steps = torch.arange(contest.steps)
-    scales = 0.5 * (1 + torch.cos(torch.pi * steps / contest.steps))  # the schedule of the trainers
+    steps = torch.arange(contest.plan.steps)
+    scales = 0.5 * (1 + torch.cos(torch.pi * steps / contest.plan.steps))  # the schedule of the trainers
+    size = NUM_ROWS // contest.plan.passes
+    parts = [rows[i : i + size] for i in range(0, len(rows), size)]
     with torch.no_grad(), torch.autocast(device.name, torch.bfloat16, enabled=device.bf16):
-        reference_BC = padded_logprobs(model, ready.tokenizer, rows)
+        references = [padded_logprobs(model, ready.tokenizer, part) for part in parts]
     contest.pipe.send("ready")
     objective = Objective(BETA)
     for scale in scales:
         contest.pipe.recv()
         start = clock()
-        with torch.autocast(device.name, torch.bfloat16, enabled=device.bf16):
-            policy_BC = padded_logprobs(model, ready.tokenizer, rows)
-        present_BC = torch.ones_like(policy_BC, dtype=torch.bool)
-        loss = objective(PreferenceBatch(policy_BC, reference_BC, torch.ones_like(policy_BC), present_BC)).mean()
-        loss.backward()
+        loss = 0.0
+        for part, reference_BC in zip(parts, references, strict=True):
+            with torch.autocast(device.name, torch.bfloat16, enabled=device.bf16):
+                policy_BC = padded_logprobs(model, ready.tokenizer, part)
+            present_BC = torch.ones_like(policy_BC, dtype=torch.bool)
+            batch = PreferenceBatch(policy_BC, reference_BC, torch.ones_like(policy_BC), present_BC)
+            share = objective(batch).mean() / len(parts)
+            share.backward()
+            loss += float(share.detach())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * float(scale)
         optimizer.step()
         optimizer.zero_grad()
-        contest.pipe.send((clock() - start, float(loss.detach()), peak_mb()))
+        contest.pipe.send((clock() - start, loss, peak_mb()))
 
 
 def padded_logprobs(model: Any, tokenizer: Any, rows: Sequence[Preference]) -> Tensor:
@@ -279,7 +359,7 @@ def bench_rows(base: Path, num_negatives: int) -> list[Preference]:
     pool = [text for row in preferences for text in row.candidates]
     per_row = 1 + num_negatives
     found = []
-    for index in range(NUM_ROWS[num_negatives]):
+    for index in range(NUM_ROWS):
         question = " ".join(row.prompt[-1].content for row in preferences[5 * index : 5 * index + 5])
         start = index * per_row
         answers = [cut(tokenizer, text, ANSWER_TOKENS) for text in pool[start : start + per_row]]
@@ -293,28 +373,9 @@ def cut(tokenizer: Any, text: str, size: int) -> str:
     return str(tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)[:size])).strip()
 
 
-def clock() -> float:
-    """Seconds, when all work on the device is done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
 def peak_mb() -> float:
     """Peak memory of this process: on an accelerator the device's, else the resident set (MB)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def matmul_gflops(size: int = 2048) -> float:
-    """The machine's rate for large matrices in the device's number format."""
-    device = probe()
-    matrix = torch.randn(size, size, device=device.name, dtype=device.dtype)
-    times = []
-    for _ in range(8):
-        start = clock()
-        matrix @ matrix
-        times.append(clock() - start)
-    return 2 * size**3 / statistics.median(times) / 1e9

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import shutil
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from domains.domain import Domain
 from domains.example import Preference, Split
 from experts import house
 from experts.alignment import REFERENCES, Alignment, train_preferences
+from experts.benches._kept import Kept
 from experts.benches.objectives import Scores, logprobs, scored, summary
 from experts.checkpoint import Checkpoint, compose, joined, read_adapter, write_adapter
+from experts.digests import digest_of
 from experts.embedded import foundation_folder
 from experts.mixing import METHODS, WEIGHTINGS, Mixing
 from experts.objectives.dpo import Objective
@@ -28,30 +30,55 @@ from experts.preferences import PreferenceBatch
 from experts.recipe import Align
 
 SEED, STRONGER = 42, 1.5
+NAMES = ("instruct", "foundation", "instruct_1.5")
+HARMONIC_WEIGHTINGS = ("discrimination", "sliding_window", "adaptive")
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 LIMIT = {"train": 32, "dev": 12, "test": None}
 SETTINGS = Align(learning_rate=2e-4, epochs=1, accumulation=1, batch_rows=4, row_tokens=512)
 
 
-def run(quick: bool = False, home: Path = Path()) -> dict[str, Any]:
-    """One row per single reference and per mixture."""
-    plans: dict[str, Mixing] = {f"{method}/uniform": Mixing(method) for method in METHODS}
-    plans |= {f"geometric/{weighting}": Mixing("geometric", weighting, window=4) for weighting in WEIGHTINGS[1:]}
-    rows = []
-    with TemporaryDirectory(prefix="expertsmith-bench-") as folder:
-        references = make_references(Path(folder))
-        for name, reference in references.items():
-            rows.append({"references": name, **trained(Path(folder), references, (reference,), Mixing(), quick)})
-        for name, mixing in list(plans.items())[: 1 if quick else None]:
-            rows.append(
-                {"references": name, **trained(Path(folder), references, tuple(references.values()), mixing, quick)}
-            )
+class Plan(NamedTuple):
+    """A row of the result: its name, the names of its references, and their mixture."""
+
+    name: str
+    references: tuple[str, ...]
+    mixing: Mixing
+
+
+def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any]:
+    """One row per single reference and per mixture; what is done is kept in `HOME/bench`, so that a stopped run goes
+    on."""
+    folder = home / "bench" / "references"
+    models = make_references(folder)
+    kept, rows = Kept(home / "bench" / "references.jsonl"), []
+    for name, names, mixing in plans()[: 4 if quick else None]:
+        references = tuple(models[each] for each in names)
+        parts = [name, SETTINGS.model_dump_json(), *(model.digest() for model in (models["instruct"], *references))]
+        key = digest_of([*parts, repr(mixing), str(quick), *map(repr, all_rows())])
+        work = partial(trained, folder, models["instruct"], references, mixing, quick)
+        rows.append({"references": name, **kept.result(key, work)})
     return {"rows": rows}
+
+
+def all_rows() -> list[Preference]:
+    """The rows of all splits."""
+    domain = Domain.load("mortgage")
+    return [row for split in SPLITS for row in domain.preferences(split)[: LIMIT[split]]]
+
+
+def plans() -> list[Plan]:
+    """Each reference alone; then all three, mixed by every method, and by several weightings."""
+    singles = [Plan(name, (name,), Mixing()) for name in NAMES]
+    mixtures = [Mixing(method) for method in METHODS]
+    mixtures += [Mixing("geometric", weighting, window=4) for weighting in WEIGHTINGS[1:]]
+    mixtures += [Mixing("harmonic", weighting, window=4) for weighting in HARMONIC_WEIGHTINGS]
+    return singles + [Plan(f"{mixing.method}/{mixing.weighting}", NAMES, mixing) for mixing in mixtures]
 
 
 def make_references(folder: Path) -> dict[str, Checkpoint]:
     """The three models."""
     base = foundation_folder()
+    folder.mkdir(parents=True, exist_ok=True)
     house.use_shipped(folder / "house")
     write_adapter(compose([(read_adapter(folder / "house"), STRONGER)]), base, folder / "stronger")
     return {
@@ -62,13 +89,12 @@ def make_references(folder: Path) -> dict[str, Checkpoint]:
 
 
 def trained(
-    folder: Path, models: dict[str, Checkpoint], references: tuple[Checkpoint, ...], mixing: Mixing, quick: bool
+    folder: Path, start: Checkpoint, references: tuple[Checkpoint, ...], mixing: Mixing, quick: bool
 ) -> dict[str, Any]:
     """Train from the instruct model under the references; the numbers on test. The references' log-probabilities are
     computed in the first run that needs them."""
     domain = Domain.load("mortgage")
     train, dev, test = (domain.preferences(split)[: LIMIT[split]] for split in SPLITS)
-    start = models["instruct"]
     with TemporaryDirectory(dir=folder) as work:
         own, kept = Path(work) / "own", folder / REFERENCES
         own.mkdir()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from domains.errors import UserError
 from experts.preferences import PreferenceBatch
 from experts.ranks import gathered, local_part
-from experts.settings import number
+from experts.settings import number, whole
 
 SMALLEST_SPREAD = 1e-6
 
@@ -21,14 +22,17 @@ SMALLEST_SPREAD = 1e-6
 class Objective:
     """`-log s(beta' m)` averaged over the pairs of each row that is kept, with A_b the row's mean margin (a constant):
 
-    * kept rows: `round(keep * N)` of the batch's N, drawn without replacement with weights
-      `exp(-((A_b - M) / S)^2 / 2)`, where M and S are running means of the batches' mean and standard deviation;
+    * kept rows: `keep * N` of the batch's N (rounded up or down at random, so that the share is right on average),
+      drawn without replacement with weights `exp(-((A_b - M) / S)^2 / 2)`, where M and S are running means of the
+      batches' mean and standard deviation;
     * `beta' = max(floor, beta (1 + alpha (mean of A over kept rows - M)))`.
 
     With alpha = 0 and keep = 1 it is DPO. Source: arXiv 2407.08639, eq. 9-11, and its published code, but for these:
     the running means are corrected for their start at 0 and never updated by evaluation, which does not filter either;
     rows are drawn by Gumbel top-k in log space, which can not run out of rows with positive weight, from a generator
-    that every rank seeds alike; and all statistics are over the rows of all ranks. Statistics are per forward batch.
+    that every rank seeds alike. N are the rows of one forward pass on all ranks: `align.batch_rows` times the number of
+    processes, whatever `align.accumulation` is. One row has no spread: such a batch is kept and moves no statistic, and
+    a training whose batches have one row is refused. With several references, margins are those under the mixture.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"reference"})
@@ -49,7 +53,15 @@ class Objective:
         number("keep", self.keep, above=0, high=1)
         number("momentum", self.momentum, low=0, high=0.999999)
         number("floor", self.floor, above=0)
-        number("seed", self.seed, low=0)
+        whole("seed", self.seed)
+
+    def check_batch(self, num_rows: int) -> None:
+        """Refuse batches of one row, which have no outliers and no spread."""
+        if num_rows < 2 and (self.keep < 1 or self.alpha > 0):
+            raise UserError(
+                "beta_dpo takes statistics over the rows of a forward pass, and there is one row in it. "
+                "Set align.batch_rows to 4 or more (align.accumulation does not count), or align.objective to dpo."
+            )
 
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B, in nats, scaled so that its mean is the mean over the kept rows; 0 for the others."""
@@ -67,12 +79,13 @@ class Objective:
 
     def kept(self, margins_N: Tensor) -> Tensor:
         """Which rows of the whole batch are kept."""
-        num_kept = max(1, round(self.keep * len(margins_N)))
         generator = torch.Generator().manual_seed(hash((self.seed, self.count)) % 2**63)
         uniform = torch.rand(len(margins_N), generator=generator, dtype=torch.float64).clamp(min=1e-300)
         log_weights = torch.zeros_like(uniform)
         if self.count and self.deviation() > SMALLEST_SPREAD:
             log_weights = -(((margins_N.cpu().double() - self.average()) / self.deviation()) ** 2) / 2
+        chance = float(torch.rand(1, generator=generator, dtype=torch.float64))
+        num_kept = min(len(margins_N), max(1, math.floor(self.keep * len(margins_N) + chance)))
         kept = torch.zeros(len(margins_N), dtype=torch.bool)
         kept[(log_weights - (-uniform.log()).log()).topk(num_kept).indices] = True
         return kept.to(margins_N.device)
@@ -88,9 +101,9 @@ class Objective:
     def observe(self, batch: PreferenceBatch) -> None:
         """Move the running statistics by one training batch."""
         margins_N = gathered(row_margins(batch)).double()
-        if not torch.isfinite(margins_N).all():
-            return  # the loss is not finite either, and stops the training
-        spread = float(margins_N.std()) if len(margins_N) > 1 else 0.0
+        if len(margins_N) < 2 or not torch.isfinite(margins_N).all():
+            return  # where it is not finite, the loss is not either, and stops the training
+        spread = float(margins_N.std())
         self.mean = self.momentum * self.mean + (1 - self.momentum) * float(margins_N.mean())
         self.spread = self.momentum * self.spread + (1 - self.momentum) * spread
         self.count += 1
@@ -111,4 +124,6 @@ class Objective:
 
 def row_margins(batch: PreferenceBatch) -> Tensor:
     """The mean margin of each row over its rejected answers, without gradient (B,)."""
+    if batch.deciding_BC.numel():
+        batch = replace(batch, reference_BC=batch.deciding_BC)
     return batch.mean_over_rejected(batch.margins_BK.detach())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from experts.preferences import PreferenceBatch
-from experts.settings import number
+from experts.settings import flag, number
 
 
 @dataclass
@@ -22,8 +22,9 @@ class Objective:
     The target is a constant (`detach_target`); the published code lets gradient through it, which sharpens any
     distribution, and is kept only to reproduce its numbers. From the current policy the gap between two candidates
     grows by eta (R_i - R_j) in every exact step, without end. `reference_anchored` takes q from the reference's s
-    instead, and then p = q is a finite optimum. With eta = 0 the gradient is 0; with two candidates, tau = 1 / beta,
-    anchored, sums for means and R = +-infinity it is DPO without the reference on the policy's side.
+    instead, and then p = q is a finite optimum. With eta = 0 the gradient is 0. No setting makes it DPO: its limit for
+    large eta, with two candidates of different rewards, is `-log s((s_best - s_other) / tau)`, which is DPO with beta =
+    1 / tau on log-probabilities per token and a reference that finds both candidates equally likely.
     Source: arXiv 2604.11119, section 3.
     """
 
@@ -41,12 +42,15 @@ class Objective:
         """Refuse settings that make no loss."""
         number("eta", self.eta, low=0)
         number("tau", self.tau, above=0)
+        flag("detach_target", self.detach_target)
+        flag("reference_anchored", self.reference_anchored)
 
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B, in nats."""
         log_policy_BC = masked(batch.mean_logprobs_BC / self.tau, batch).log_softmax(1)
         target_BC = self.target(batch)
-        return -torch.where(batch.present_BC, target_BC * log_policy_BC, 0.0).sum(1)
+        # masked before the product: 0 times minus infinity has no gradient
+        return -(target_BC * log_policy_BC.masked_fill(~batch.present_BC, 0.0)).sum(1)
 
     def target(self, batch: PreferenceBatch) -> Tensor:
         """q_BC; 0 where there is no candidate."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -28,10 +27,10 @@ class Objective:
 
     L_dpo is conservative DPO on the policy; with weight = 0 and dpo_smoothing = 0 this objective is DPO. `pooler` is
     the form of the head; `prior_decay` pulls the trained weights toward where they started (0 is the start of an
-    adapter). Source: arXiv 2405.20053, sections 3.2-3.4, and its published code.
+    adapter; with all weights in training it is refused). With dpo_weight = 0 no reference is read.
+    Source: arXiv 2405.20053, sections 3.2-3.4, and its published code.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"reference", "head"})
     loss: str = "separable"
     label_smoothing: float = 0.1
     weight: float = 1.0
@@ -42,6 +41,11 @@ class Objective:
     head_learning_rate: float = 1e-3
     head_decay: float = 0.1
     prior_decay: float = 0.0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The head; a reference only for the part that is DPO."""
+        return frozenset({"head", "reference"} if self.dpo_weight else {"head"})
 
     def __post_init__(self) -> None:
         """Refuse settings that make no loss."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from domains.domain import Domain
 from domains.errors import UserError
-from domains.example import Preference
+from domains.example import Preference, Split
 from experts import rewards
-from experts.alignment import Alignment, train_preferences
+from experts.alignment import Alignment, check_method, train_preferences
 from experts.checkpoint import Checkpoint
 from experts.foundation import model_folder
 from experts.mixing import Mixing
@@ -44,7 +44,7 @@ class Parts:
         """What the stage depends on besides its settings and rows."""
         found: dict[str, Any] = {"references": [reference.digest() for reference in self.references()]}
         if self.mixing.needs_held_out:
-            found["held_out"] = [repr(row) for row in self.domain.preferences("dev")]
+            found["held_out"] = [repr(row) for row in rows_of(self.domain, self.settings, "dev")]
         if self.needs_rewards and self.settings.rewards == rewards.MODEL:
             found["reward_model"] = Checkpoint(self.start.base, self.reward_model).digest()
         if self.needs_rewards and self.settings.rewards.startswith(rewards.FROM_HEAD):
@@ -73,7 +73,7 @@ class Parts:
             load_objective(self.settings.objective, self.settings.settings),
             self.mixing,
             self.references(),
-            self.domain.preferences("dev") if self.mixing.needs_held_out else (),
+            rows_of(self.domain, self.settings, "dev") if self.mixing.needs_held_out else (),
             scores,
         )
 
@@ -89,9 +89,22 @@ class Parts:
         return {}
 
 
+def rows_of(domain: Domain, settings: Align, split: Split) -> tuple[Preference, ...]:
+    """Rows of a split that preference optimization is about: answers of a conversation, or titles to recommend."""
+    if settings.rows == "preferences":
+        return domain.preferences(split)
+    rows = domain.recommendations(split)
+    if not rows and split == "train":
+        raise UserError(
+            f"align.rows is recommendations, and domain '{domain.name}' has none to train on. "
+            "Add recommendations.jsonl to it, or set align.rows=preferences."
+        )
+    return rows
+
+
 def check(settings: Align) -> None:
     """Refuse an objective, a mixture or a source of rewards that does not exist, or a setting that does not fit."""
-    load_objective(settings.objective, settings.settings)
+    check_method(load_objective(settings.objective, settings.settings), settings.method)
     mixing_of(settings.mixing)
     rewards.check_source(settings.rewards)
 

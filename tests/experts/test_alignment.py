@@ -14,6 +14,7 @@ from domains.errors import UserError
 from domains.example import Message, Preference
 from experts.alignment import REFERENCES, Alignment, rewards_of, train_preferences
 from experts.checkpoint import Checkpoint, read_adapter
+from experts.device import DTYPE
 from experts.mixing import Mixing
 from experts.objectives import ddo_rm
 from experts.preferences import load_objective
@@ -57,7 +58,7 @@ def test_every_objective_trains_and_logs_its_numbers(base, tmp_path, name):
     train(base, tmp_path, load_objective(name, {}), rows)
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
-    assert len(steps) == 8
+    assert len(steps) == 4
     assert all("reward_accuracy" in line for line in steps)
     assert any(update.up.abs().sum() > 0 for update in read_adapter(tmp_path).values())
 
@@ -83,7 +84,7 @@ def test_mixtures_train(base, other, tmp_path, weighting):
     mixing = Mixing("geometric", weighting, window=2)
     references = (Checkpoint(base), Checkpoint(other))
     train(base, tmp_path / "run", load_objective("dpo", {}), MORE, mixing, references=references, held_out=ROWS)
-    assert mixing.count == 8
+    assert mixing.count == 4
 
 
 def test_weights_from_held_out_rows_need_such_rows(base, other, tmp_path):
@@ -107,6 +108,28 @@ def test_without_a_need_for_references_none_are_computed(base, tmp_path):
     rows = [replace(row, scores=tuple(range(len(row.candidates), 0, -1))) for row in MORE]
     train(base, tmp_path, ddo_rm.Objective(), rows)
     assert not (tmp_path / REFERENCES).exists()
+
+
+def test_accumulated_rows_are_one_big_batch(base, tmp_path, monkeypatch):
+    """Four rows in one pass, two passes of two, four of one: the same adapter after three steps."""
+    monkeypatch.setenv(DTYPE, "float32")
+    found = []
+    for passes in (1, 2, 4):
+        options = settings(batch_rows=4 // passes, accumulation=passes, epochs=3, warmup=0.0)
+        folder = tmp_path / str(passes)
+        train_preferences(Checkpoint(base), MORE, Alignment(load_objective("s_dpo", {})), options, 0, folder)
+        found.append(read_adapter(folder))
+    assert any(update.up.abs().sum() > 0 for update in found[0].values())
+    for other in found[1:]:
+        for key, update in found[0].items():
+            torch.testing.assert_close(other[key].up, update.up, rtol=1e-3, atol=2e-4)
+
+
+def test_beta_dpo_with_batches_of_one_row_is_refused_before_training(base, tmp_path):
+    options = settings(batch_rows=1, accumulation=4)
+    with pytest.raises(UserError, match="there is one row in it"):
+        train_preferences(Checkpoint(base), MORE, Alignment(load_objective("beta_dpo", {})), options, 0, tmp_path)
+    assert not (tmp_path / LOG).exists()
 
 
 TWO = """

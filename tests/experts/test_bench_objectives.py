@@ -13,7 +13,11 @@ from experts.checkpoint import load_tokenizer
 from experts.recipe import load_recipe
 from tests.fakes import byte_tokenizer, domain_rows, tiny_model, write_jsonl, write_model
 
-KEYS = {"objective", "seed", "pair_accuracy_reward", "pair_accuracy_logp", "auc_pooled", "auc_within", "margin"}
+KEYS = {
+    "objective", "seed", "pair_accuracy_reward", "pair_accuracy_logp", "auc_pooled", "auc_within", "margin",
+    "margin_std", "n",
+}  # fmt: skip
+MEASURES = {"pair_accuracy_reward", "pair_accuracy_logp"}
 
 
 @pytest.fixture
@@ -42,7 +46,8 @@ def test_every_objective_has_its_row_and_a_second_run_trains_nothing(data, recip
     first = run(True, tmp_path / "home", data, recipe)
     assert [row["objective"] for row in first["rows"]] == list(OBJECTIVES)
     assert all(row.keys() >= KEYS and row["n"] == 3 for row in first["rows"])
-    assert {row["objective"] for row in first["against_dpo"]} == OBJECTIVES.keys() - {"dpo"}
+    tests = {(row["objective"], row["measure"]) for row in first["against_dpo"]}
+    assert tests == {(name, measure) for name in OBJECTIVES.keys() - {"dpo"} for measure in MEASURES}
     assert capsys.readouterr().err.count("learning rate") == len(OBJECTIVES)
     assert run(True, tmp_path / "home", data, recipe) == first
     assert "learning rate" not in capsys.readouterr().err

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from domains.errors import UserError
-from experts.alignment import Alignment, add_head, train_preferences
+from experts.alignment import REFERENCES, Alignment, add_head, train_preferences
 from experts.batch import candidates_segment, collate, pack_in_order
 from experts.checkpoint import Checkpoint, read_adapter
 from experts.head import POOLERS, PreferenceHead, load_head
 from experts.logprobs import HEAD, score
 from experts.objectives import dph
 from experts.recipe import Align
+from experts.stages import align
 from experts.train import prepare
 from tests.experts.test_logprobs import random_ids
 from tests.experts.test_train import ROWS
@@ -67,6 +68,15 @@ def test_the_last_token_is_read_and_not_predicted():
 
 
 @pytest.mark.parametrize("pooler", POOLERS)
+def test_the_head_computes_in_fp32_under_mixed_precision(pooler):
+    head, hidden = seeded_head(64, pooler), torch.randn(5, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = head(hidden)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, head(hidden))
+
+
+@pytest.mark.parametrize("pooler", POOLERS)
 def test_a_saved_head_is_the_same_head(tmp_path, pooler):
     head = seeded_head(8, pooler)
     head.save(tmp_path)
@@ -100,3 +110,19 @@ def test_prior_decay_pulls_the_adapter_back(base, tmp_path):
         train_preferences(Checkpoint(base), ROWS, Alignment(dph.Objective(prior_decay=decay)), settings, 0, folder)
         sizes.append(sum(float(update.up.norm()) for update in read_adapter(folder).values()))
     assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_prior_decay_of_all_weights_is_refused_and_not_ignored(base, tmp_path):
+    decaying = dph.Objective(prior_decay=0.1)
+    with pytest.raises(UserError, match="prior_decay is 0.1, but with align.method = full"):
+        train_preferences(Checkpoint(base), ROWS, Alignment(decaying), Align(method="full"), 0, tmp_path)
+    with pytest.raises(UserError, match="prior_decay"):
+        align.check(Align(method="full", objective="dph", settings={"prior_decay": 0.1}))
+    align.check(Align(method="full", objective="dph"))
+
+
+def test_a_head_alone_needs_no_reference(base, tmp_path):
+    objective = dph.Objective(dpo_weight=0.0)
+    train_preferences(Checkpoint(base), ROWS, Alignment(objective), Align(rank=2, epochs=1), 0, tmp_path)
+    assert not (tmp_path / REFERENCES).exists()
+    assert "reference" in dph.Objective().needs

@@ -1,13 +1,19 @@
 """Mixtures of references: what they reduce to, their order, their weights, and what the weights may not see."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
 from domains.errors import UserError
+from experts.alignment import Alignment
+from experts.batch import candidates_segment
+from experts.logprobs import Scored
 from experts.mixing import METHODS, WEIGHTINGS, Mixing, clip_to_first
+from experts.objectives import beta_dpo
 from experts.objectives.dpo import Objective
+from experts.preferences import EncodedPreference, preference_batch
 from tests.experts.test_dpo import random_preference_batch
 
 
@@ -18,8 +24,8 @@ def three_references(batch):
     )
 
 
-def loss(mixing, references, batch=None):
-    return mixing.loss(Objective(), batch or random_preference_batch(4, 3), references)
+def loss(mixing, references, batch=None, objective=None):
+    return mixing.loss(objective or Objective(), batch or random_preference_batch(4, 3), references)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -43,17 +49,61 @@ def test_all_weight_on_one_is_that_one(method):
     torch.testing.assert_close(mixing.loss(Objective(), batch, references), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_harmonic_geometric_and_arithmetic_means_are_in_order():
+WEIGHTS = (0.5, 0.3, 0.2)
+
+
+def naive_reference(method, columns, sizes, b, c, clip):
+    """One cell of the mixture in Python floats: `columns[k]` are a reference's sums of the row, `sizes` the absolute
+    mean sums of its candidates."""
+    values = [column[c] for column in columns]
+    if method == "geometric":
+        return sum(a * v for a, v in zip(WEIGHTS, values, strict=True))
+    room, first = clip * sizes[c] / sum(sizes), values[0]
+    low, high = sorted((first * (1 + room), first * (1 - room)))
+    values = [first, *(min(max(v, low), high) for v in values[1:])]
+    smallest = min(values)
+    return smallest - math.log(sum(a * math.exp(smallest - v) for a, v in zip(WEIGHTS, values, strict=True)))
+
+
+def naive_loss(policy, reference, beta=0.1):
+    """DPO of one row in Python floats."""
+    ratios = [p - r for p, r in zip(policy, reference, strict=True)]
+    losses = [math.log1p(math.exp(-beta * (ratios[0] - r))) for r in ratios[1:]]
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.4, 1.0])
+@pytest.mark.parametrize("method", METHODS)
+def test_mixtures_equal_the_naive_formulas(method, clip):
+    """Three references, three weights, ragged rows, fp64."""
     batch = random_preference_batch(4, 3)
-    references = three_references(batch) / 20
-    weights = torch.full((3, 4), 1 / 3)
-    wide = Mixing("harmonic", clip=1.0)
-    harmonic = -(weights.log().unsqueeze(-1) - references).logsumexp(0)
-    torch.testing.assert_close(wide.mixture(references[:1], weights[:1] * 3, batch.present_BC), references[0])
-    geometric = Mixing().mixture(references, weights, batch.present_BC)
+    batch = replace(batch, policy_BC=batch.policy_BC.double(), reference_BC=batch.reference_BC.double())
+    references = three_references(batch)
+    mixing = Mixing(method, "accuracy", clip=clip)
+    mixing.held_out = WEIGHTS
+    expected = []
+    for b in range(4):
+        here = [c for c in range(3) if batch.present_BC[b, c]]
+        policy = [float(batch.policy_BC[b, c]) for c in here]
+        columns = [[float(reference[b, c]) for c in here] for reference in references]
+        if method == "losses":
+            expected.append(sum(a * naive_loss(policy, column) for a, column in zip(WEIGHTS, columns, strict=True)))
+            continue
+        sizes = [abs(sum(column[c] for column in columns) / 3) for c in here]
+        mixed = [naive_reference(method, columns, sizes, b, c, clip) for c in here]
+        expected.append(naive_loss(policy, mixed))
+    assert mixing.loss(Objective(), batch, references).tolist() == pytest.approx(expected, rel=1e-9)
+
+
+def test_harmonic_geometric_and_arithmetic_means_are_in_order():
+    """One row whose first reference leaves the others room enough: no clipping."""
+    references = torch.tensor([[[-9.0, -9.0]], [[-8.0, -10.0]], [[-8.5, -7.0]]]).double()
+    weights, present = torch.tensor(WEIGHTS).double().unsqueeze(1), torch.ones(1, 2, dtype=torch.bool)
+    harmonic = Mixing("harmonic", clip=1.0).mixture(references, weights, present)
+    geometric = Mixing().mixture(references, weights, present)
     arithmetic = (weights.log().unsqueeze(-1) + references).logsumexp(0)
-    assert (harmonic <= geometric + 1e-6).all()
-    assert (geometric <= arithmetic + 1e-6).all()
+    assert (harmonic < geometric - 1e-3).all()
+    assert (geometric < arithmetic - 1e-3).all()
 
 
 def test_no_room_for_others_is_the_first_reference_alone():
@@ -88,15 +138,79 @@ def test_weights_are_a_distribution(weighting):
         mixing.observe(references, batch.present_BC)
 
 
-@pytest.mark.parametrize("weighting", ["sliding_window", "thompson"])
-def test_a_batch_does_not_set_its_own_weights(weighting):
-    """Weights before `observe` do not depend on the batch's references; after it, those of the next batch may."""
-    batch = random_preference_batch(5, 3)
-    references = three_references(batch)
-    mixing = Mixing(weighting=weighting, window=1)
-    torch.testing.assert_close(
-        mixing.weights(references, batch.present_BC), mixing.weights(references.flip(-1), batch.present_BC)
+def referenced(references):
+    """Rows of two one-token candidates with each reference's sums (R, B, 2)."""
+    segment = candidates_segment([1], [[2], [3]])
+    return [
+        EncodedPreference(str(b), segment, tuple(tuple(r) for r in references[:, b].tolist()))
+        for b in range(references.shape[1])
+    ]
+
+
+def batch_of(rows, training=True):
+    """A batch in which every answer of the policy has -5 nats; as the trainer makes it, with the first reference."""
+    return preference_batch(
+        Scored(torch.zeros(0), torch.full((2 * len(rows),), -5.0), torch.ones(2 * len(rows))), rows, training
     )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("weighting", ["sliding_window", "thompson"])
+def test_a_batch_does_not_set_its_own_weights(weighting, method):
+    """The loss of a batch is that under the weights before it, whatever the batch itself says; those after it differ.
+    The references: only the second tells the answers apart, and it is right."""
+    references = torch.tensor([[[-1.0, -1.0]] * 4, [[-1.0, -9.0]] * 4])
+    rows = referenced(references)
+    for _ in range(3):
+        mixing = Mixing(method, weighting, window=1, seed=1)
+        alignment = Alignment(Objective(), mixing)
+        before = Mixing(method, weighting, window=1, seed=1)
+        for _ in range(3):
+            before.restore(mixing.state())
+            found = alignment.evaluated(batch_of(rows), rows)
+            torch.testing.assert_close(found.loss_B, before.loss(Objective(), batch_of(rows), references))
+            assert mixing.count == before.count + 1
+    after = mixing.loss(Objective(), batch_of(rows), references)
+    assert not torch.allclose(after, loss(Mixing(method), references, batch_of(rows)))
+
+
+def test_evaluation_moves_no_weights():
+    references = torch.tensor([[[-1.0, -1.0]] * 4, [[-1.0, -9.0]] * 4])
+    rows = referenced(references)
+    alignment = Alignment(beta_dpo.Objective(), Mixing(weighting="sliding_window"))
+    before = alignment.state()
+    alignment.evaluated(batch_of(rows, training=False), rows)
+    assert alignment.state() == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_running_statistics_go_by_the_mixture_and_not_by_the_first_reference(method):
+    """Reference margins of 0 and 8 nats, the policy's 0: under the first alone the mean margin is 0, under the mean of
+    both -4; and that is what beta-DPO notes, filters by and what the trainer logs. Harmonic: its own mixture."""
+    references = torch.tensor([[[-1.0, -1.0]] * 4, [[-1.0, -9.0]] * 4])
+    rows = referenced(references)
+    objective, mixing = beta_dpo.Objective(), Mixing(method, clip=1.0)
+    found = Alignment(objective, mixing).evaluated(batch_of(rows), rows)
+    expected = float(mixing.mixed(batch_of(rows), references).margins_BK.mean())
+    assert objective.average() == pytest.approx(expected)
+    assert float(found.batch.margins_BK.mean()) == pytest.approx(expected)
+    if method == "harmonic":
+        assert expected != 0
+    else:
+        assert expected == pytest.approx(-4.0)
+
+
+def test_a_sum_of_losses_has_one_beta_and_one_choice_of_rows():
+    """Each reference's loss has the beta and the rows of the mean margins, so that their sum is over the same rows."""
+    references = torch.stack([torch.zeros(10, 2), torch.randn(10, 2, generator=torch.Generator().manual_seed(0))])
+    rows = referenced(references)
+    objective, mixing = beta_dpo.Objective(keep=0.5), Mixing("losses")
+    found = Alignment(objective, mixing).evaluated(batch_of(rows), rows)
+    kept = objective.kept(beta_dpo.row_margins(found.batch))
+    assert ((found.loss_B > 0) == kept).all()
+    beta = objective.dynamic_beta(beta_dpo.row_margins(found.batch)[kept])
+    expected = loss(mixing, references, batch_of(rows), Objective(beta))[kept]
+    torch.testing.assert_close(found.loss_B[kept], 2 * expected)
 
 
 def test_the_window_forgets():
@@ -156,6 +270,13 @@ def test_permuting_references_permutes_weights_and_keeps_the_loss():
 
 
 def test_bad_settings_are_refused():
-    for settings in ({"method": "mean"}, {"weighting": "best"}, {"clip": 2}, {"window": 0}):
+    for settings in (
+        {"method": "mean"},
+        {"weighting": "best"},
+        {"clip": 2},
+        {"window": 0},
+        {"window": 2.5},
+        {"seed": "a"},
+    ):
         with pytest.raises(UserError):
             Mixing(**settings)

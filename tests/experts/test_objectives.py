@@ -175,6 +175,18 @@ def test_s_dpo_with_a_rejected_answer_twice_and_a_margin_of_zero_is_log_3():
     assert float(s_dpo.Objective()(batch)) == pytest.approx(math.log(3))
 
 
+@pytest.mark.parametrize("copies", [1, 2, 5])
+def test_s_dpo_with_a_rejected_answer_several_times_by_hand(copies):
+    """n copies at margin m: log(1 + n exp(-beta m)), the margin moved by log n / beta."""
+    beta, margin = 0.3, 2.5
+    policy = torch.tensor([[margin] + [0.0] * copies]).double()
+    batch = PreferenceBatch(policy, 0 * policy, torch.ones_like(policy), torch.ones_like(policy).bool())
+    expected = math.log(1 + copies * math.exp(-beta * margin))
+    assert float(s_dpo.Objective(beta)(batch)) == pytest.approx(expected)
+    moved = of_margins(margin - math.log(copies) / beta)
+    assert float(dpo.Objective(beta)(moved)) == pytest.approx(expected)
+
+
 def test_s_dpo_gradient_weighs_hard_negatives_by_their_softmax():
     """d loss / d log p(j) = beta softmax(beta ratio)_j over all candidates."""
     batch = full_batch()
@@ -226,6 +238,72 @@ def of_margins(*margins, training=True):
     policy = torch.tensor([[m, 0.0] for m in margins], dtype=torch.float64)
     ones = torch.ones_like(policy)
     return PreferenceBatch(policy, 0 * policy, ones, ones.bool(), training=training)
+
+
+def naive_beta_dpo(batches, beta=0.2, alpha=0.5, momentum=0.9, floor=1e-3):
+    """The last batch's loss in Python floats, nothing filtered: running mean of the batches' mean margins, corrected
+    for its start; the batch's own beta; pairs averaged within rows."""
+    total = weight = 0.0
+    for batch in batches:
+        margins = [[row["ratio"][0] - r for r in row["ratio"][1:]] for row in rows_of(batch)]
+        centre = mean(mean(each) for each in margins)
+        total, weight = momentum * total + (1 - momentum) * centre, momentum * weight + (1 - momentum)
+    own = max(floor, beta * (1 + alpha * (centre - total / weight)))
+    return [mean(nls(own * m) for m in each) for each in margins]
+
+
+@pytest.mark.parametrize("num_batches", [1, 2, 5])
+def test_beta_dpo_end_to_end_equals_the_naive_formula(num_batches):
+    batches = [trained(full_batch(4 + i, 3 + i % 2)) for i in range(num_batches)]
+    objective = beta_dpo.Objective(0.2, alpha=0.5, keep=1.0)
+    for batch in batches:
+        objective.observe(batch)
+        found = objective(batch)
+    assert found.tolist() == pytest.approx(naive_beta_dpo(batches), rel=1e-9)
+
+
+def test_filtered_rows_by_hand():
+    """What is kept is weighed by rows / kept rows, under the beta of the kept rows alone."""
+    objective = beta_dpo.Objective(0.2, alpha=0.5, keep=0.5)
+    batch = of_margins(*range(10))
+    objective.observe(batch)
+    kept = [m for m, loss in enumerate(objective(batch).tolist()) if loss]
+    assert len(kept) == 5
+    own = 0.2 * (1 + 0.5 * (mean(kept) - 4.5))
+    expected = [2 * nls(max(1e-3, own) * m) if m in kept else 0.0 for m in range(10)]
+    assert objective(batch).tolist() == pytest.approx(expected)
+
+
+def test_beta_dpo_without_its_two_ideas_has_the_gradient_of_dpo():
+    objective = beta_dpo.Objective(0.2, alpha=0.0, keep=1.0)
+    batch, same = (trained(full_batch()) for _ in range(2))
+    objective.observe(batch)
+    objective(batch).mean().backward()
+    dpo.Objective(0.2)(same).mean().backward()
+    torch.testing.assert_close(batch.policy_BC.grad, same.policy_BC.grad)
+
+
+def test_the_share_of_small_batches_is_right_on_average():
+    """0.8 of 2 rows is 1.6: two rows in 60% of batches, one in the others; of 200, 120 give or take 21."""
+    objective, sizes = beta_dpo.Objective(), []
+    for count in range(200):
+        objective.count = count
+        sizes.append(int(objective.kept(torch.zeros(2)).sum()))
+    assert set(sizes) == {1, 2}
+    assert abs(sizes.count(2) - 120) <= 21
+
+
+def test_batches_of_one_row_are_refused_and_move_no_statistic():
+    for objective in (beta_dpo.Objective(), beta_dpo.Objective(alpha=0.0), beta_dpo.Objective(keep=1.0)):
+        objective.check_batch(2)
+        with pytest.raises(UserError, match=r"one row in it. Set align.batch_rows"):
+            objective.check_batch(1)
+    beta_dpo.Objective(alpha=0.0, keep=1.0).check_batch(1)
+    objective = beta_dpo.Objective()
+    objective.observe(of_margins(1.0, 3.0))
+    before = objective.state()
+    objective.observe(of_margins(40.0))
+    assert objective.state() == before
 
 
 def test_the_share_that_is_kept_and_its_scale():
@@ -308,6 +386,45 @@ def test_ddo_rm_published_gradient_has_an_entropy_term():
     log_p = batch.mean_logprobs_BC.detach().log_softmax(1)
     leak = q * (log_p - (q * log_p).sum(1, keepdim=True))
     torch.testing.assert_close(batch.policy_BC.grad, (log_p.exp() - q - leak) / batch.num_tokens_BC)
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_ddo_rm_published_gradient_of_a_ragged_row_is_that_of_the_row_alone(anchored):
+    objective = ddo_rm.Objective(detach_target=False, reference_anchored=anchored)
+    wide = full_batch()
+    objective(wide).sum().backward()
+    assert torch.isfinite(wide.policy_BC.grad).all()
+    for b in range(1, 6, 2):
+        values = {k: getattr(wide, k)[b : b + 1, :3].detach() for k in ("reference_BC", "num_tokens_BC", "scores_BC")}
+        policy = wide.policy_BC[b : b + 1, :3].detach().clone().requires_grad_()
+        narrow = PreferenceBatch(policy, present_BC=torch.ones(1, 3, dtype=torch.bool), **values)
+        objective(narrow).sum().backward()
+        torch.testing.assert_close(wide.policy_BC.grad[b, :3], policy.grad[0])
+        assert wide.policy_BC.grad[b, 3] == 0
+
+
+@pytest.mark.parametrize("tau", [0.5, 2.0])
+def test_ddo_rm_for_large_eta_is_dpo_per_token_without_a_reference(tau):
+    """Two candidates: the target is all on the one with the higher reward, -log s((s_best - s_other) / tau): DPO with
+    beta = 1 / tau on means, whose reference finds both alike. Value and gradient."""
+    batch = replace(full_batch(num_candidates=2), scores_BC=torch.tensor([[1.0, 0.0]] * 6).double())
+    means = batch.mean_logprobs_BC.detach().requires_grad_()
+    like = replace(batch, policy_BC=means, reference_BC=torch.zeros_like(means))
+    found, limit = ddo_rm.Objective(eta=1e6, tau=tau)(batch), dpo.Objective(1 / tau)(like)
+    torch.testing.assert_close(found, limit)
+    assert not torch.allclose(ddo_rm.Objective(eta=1.0, tau=tau)(batch), limit)
+    found.sum().backward()
+    limit.sum().backward()
+    torch.testing.assert_close(batch.policy_BC.grad, means.grad / batch.num_tokens_BC)
+
+
+def test_the_gap_grows_by_eta_times_the_rewards_in_every_exact_step():
+    """Three steps, each to the optimum of its target: gaps of 0.2 + 3 * 0.7 * (R_w - R_l)."""
+    policy, scores = torch.tensor([[0.2, 0.0]]).double(), torch.tensor([[1.5, 1.0]]).double()
+    for _ in range(3):
+        batch = PreferenceBatch(policy, 0 * policy, torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), scores)
+        policy = ddo_rm.Objective(eta=0.7).target(batch).log()
+    assert float(policy[0, 0] - policy[0, 1]) == pytest.approx(0.2 + 3 * 0.7 * 0.5)
 
 
 def test_ddo_rm_with_eta_0_or_equal_rewards_has_no_gradient():
@@ -396,6 +513,14 @@ def test_the_separable_optimum(sign):
         ("dph", {"pooler": "bert"}),
         ("dph", {"loss": "seperable"}),
         ("s_dpo", {"negatives": 3}),
+        ("beta_dpo", {"seed": 0.5}),
+        ("ddo_rm", {"detach_target": "false"}),
+        ("ddo_rm", {"detach_target": 0}),
+        ("ddo_rm", {"reference_anchored": "yes"}),
+        ("dpo", {"beta": True}),
+        ("dpo", {"beta": float("nan")}),
+        ("dpo", {"loss": ["sigmoid"]}),
+        ("dph", {"head_decay": "0.1"}),
     ],
 )
 def test_settings_that_make_no_loss_are_refused_with_their_name(name, settings):

@@ -9,10 +9,20 @@ import torch
 from domains.errors import UserError
 from domains.example import Message, Preference
 from experts.alignment import Alignment, train_preferences
+from experts.batch import candidates_segment
 from experts.checkpoint import Checkpoint, load_tokenizer
-from experts.logprobs import HEAD
+from experts.logprobs import HEAD, score
 from experts.objectives import dph
-from experts.preferences import collate_alone, collate_preferences, collator_for, encode_preference
+from experts.preferences import (
+    EncodedPreference,
+    candidate_logprobs,
+    collate_alone,
+    collate_preferences,
+    collator_for,
+    encode_preference,
+    load_objective,
+    preference_batch,
+)
 from experts.recipe import Training
 from experts.recommend import Recommended, as_examples, hit_ratio, recommend, valid_ratio
 from experts.rerank import best_of, rewards, sampled
@@ -20,7 +30,9 @@ from experts.rewards import by_head, cached, check_source, standardised
 from experts.stages import reward
 from tests.experts.test_alignment import MORE, settings
 from tests.experts.test_head import seeded_head
+from tests.experts.test_logprobs import random_ids
 from tests.experts.test_train import ROWS
+from tests.fakes import tiny_model
 
 PROMPT = (Message("user", "Where?"),)
 
@@ -94,8 +106,6 @@ def test_reranking_without_a_head_is_answered(model, tokenizer):
 
 
 def test_candidates_alone_score_like_candidates_together(model, tokenizer):
-    from experts.logprobs import score
-
     rows = [encode_preference(tokenizer, row) for row in (*ROWS, *MORE)]
     packed = score(model, collate_preferences(rows, 128, 0))
     alone = score(model, collate_alone(rows, 128, 0))
@@ -112,6 +122,76 @@ def test_a_model_that_ignores_the_mask_is_found_out(model, tokenizer):
     deaf.model.forward = lambda **options: forward(**(options | {"attention_mask": None, "position_ids": None}))
     with pytest.warns(UserWarning, match="gives other values under the mask"):
         assert collator_for(deaf, row, 128, 0) is collate_alone
+
+
+def deaf_model(model):
+    """A copy that takes a mask and positions, and ignores both."""
+    deaf = deepcopy(model)
+    forward = deaf.model.forward
+    deaf.model.forward = lambda **options: forward(**(options | {"attention_mask": None, "position_ids": None}))
+    return deaf
+
+
+def test_scoring_checks_a_model_by_itself_and_once(model, tokenizer):
+    """Without being asked, a model that ignores the mask is scored right; the check is one packed and one plain pass
+    more, the first time alone."""
+    deaf = deaf_model(model)
+    encoded = [encode_preference(tokenizer, row) for row in MORE]
+    calls, forward = [], deaf.model.forward
+    deaf.model.forward = lambda **options: calls.append(1) or forward(**options)
+    with pytest.warns(UserWarning, match="gives other values under the mask"):
+        found = candidate_logprobs(deaf, encoded, 128, 0)
+    expected = candidate_logprobs(model, encoded, 128, 0, collate_alone)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.policy_BC, b.policy_BC, rtol=1e-4, atol=1e-4)
+    first = len(calls)
+    candidate_logprobs(deaf, encoded, 128, 0)  # no warning, which would be an error
+    per_row = (len(calls) - first) / len(encoded)
+    assert first - per_row * len(encoded) <= 2 * per_row
+
+
+def test_reranking_with_a_model_that_ignores_the_mask_gives_each_answers_own_reward(model, tokenizer):
+    model = deepcopy(model)
+    model.add_module(HEAD, seeded_head(model.config.hidden_size))
+    answers = ["Yes.", "It is in the shed.", "No idea."]
+    with pytest.warns(UserWarning, match="gives other values under the mask"):
+        found = rewards(deaf_model(model), tokenizer, PROMPT, answers)
+    torch.testing.assert_close(found, rewards(model, tokenizer, PROMPT, answers), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["s_dpo", "dpo", "ddo_rm"])
+def test_packed_and_padded_rows_give_the_same_gradients(tokenizer, name):
+    """Ragged rows of one to three rejected answers, all weights, an objective on top."""
+    texts = [replace(row, scores=tuple(range(len(row.candidates)))) for row in ROWS + MORE[:1]]
+    texts += [
+        Preference("k3", PROMPT, "On the left.", ("No.", "Elsewhere, I think.", "Why?"), scores=(1.0, 0.0, 0.0, 0.0))
+    ]
+    rows = [
+        replace(encode_preference(tokenizer, row), scores=row.scores, references=((-20.0,) * len(row.candidates),))
+        for row in texts
+    ]
+    found = []
+    for collator in (collate_preferences, collate_alone):
+        own = tiny_model()
+        load_objective(name, {})(preference_batch(score(own, collator(rows, 128, 0)), rows)).mean().backward()
+        found.append({key: weight.grad for key, weight in own.named_parameters()})
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][key], rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_the_gradient_of_a_row_of_4096_tokens_is_that_of_its_candidates_alone():
+    prompt, *answers = random_ids(61, 1297, 700, 700, 700, 700)
+    row = EncodedPreference("long", candidates_segment(prompt, answers))
+    assert len(row.segment) == 4096
+    found = []
+    for collator in (collate_preferences, collate_alone):
+        own = tiny_model()
+        scored = score(own, collator([row], 512, 0))
+        (scored.logprobs_S / scored.num_tokens_S).log_softmax(0)[0].backward()
+        found.append([weight.grad for weight in own.parameters()])
+    for packed, alone in zip(*found, strict=True):
+        assert torch.isfinite(packed).all()
+        torch.testing.assert_close(packed, alone, rtol=1e-2, atol=1e-3 * float(alone.abs().max()))
 
 
 def test_a_model_that_refuses_the_mask_is_scored_without(model, tokenizer):
@@ -188,7 +268,6 @@ def test_the_summary_of_scores_by_hand():
 
 def test_the_padded_contender_scores_like_ours(model, tokenizer):
     from experts.benches.preference import padded_logprobs
-    from experts.logprobs import score
 
     rows = [replace(row, rejected=row.rejected[:1]) for row in MORE]
     ours = score(model, collate_preferences([encode_preference(tokenizer, row) for row in rows], 128, 0)).logprobs_S
