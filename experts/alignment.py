@@ -47,6 +47,7 @@ from experts.train import (
     checked,
     fit,
     for_scoring,
+    note_tokens,
     num_steps,
     prepare,
 )
@@ -119,6 +120,7 @@ class PreferenceTrainer(Trainer):
         its loss, by the mixture after it: a batch never sets its own weights."""
         with autocast(self.args):
             scored = model(inputs["batch"])
+        note_tokens(self, model, inputs["batch"])
         objective, mixing, rows = self.alignment.objective, self.alignment.mixing, inputs["rows"]
         batch = preference_batch(scored, rows, model.training)
         if model.training and isinstance(objective, Running):
