@@ -145,6 +145,7 @@ def test_the_page_shows_nulls_and_escapes():
     assert "No safety probe" not in render(result | {"checks": checks})
     rolled_back = {"version": 3, "promoted": True, "in_use": False, "current": 2}
     assert "Version 2 is in use now." in render(result | rolled_back)
+    assert "took 12% of the adapter" in render(result | {"lost_by_rank": 0.123})
 
 
 def test_lines_leave_gaps_and_take_one_value():

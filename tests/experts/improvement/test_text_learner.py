@@ -153,17 +153,19 @@ def test_one_worker_of_two_with_all_lessons_is_alone_in_the_average(learner):
 
 
 def test_the_rank_does_not_grow_with_every_promotion(learner):
-    """Three runs, each from what the one before learnt: of rank 2, 4 and 6 without a bound, here at most 3."""
-    learner.study = replace(learner.study, max_rank=3)
+    """Three runs, each from what the one before learnt: of rank 2, 4 and 6 without a bound, here 2. What the cuts lose
+    is said (its size: test_averaging.py)."""
+    learner.study = replace(learner.study, max_rank=2)
     ranks, lost = [], []
     for number in range(3):
         run = replace(learner, work=learner.work / str(number))
-        run.train(lessons(), 2, 1)
+        run.train(lessons(), 2, number)
         ranks.append(max(update.down.shape[0] for update in read_adapter(run.checkpoint.adapter).values()))
         lost.append(run.lost_by_rank)
         learner.start = run.checkpoint
-    assert ranks == [2, 3, 3]
-    assert lost[0] == 0 < lost[1] < 0.5
+    assert ranks == [2, 2, 2]
+    assert lost[0] == 0
+    assert all(0 <= share < 0.5 for share in lost)
 
 
 def test_a_burst_counts_the_tokens_that_it_trained(learner):
@@ -172,4 +174,3 @@ def test_a_burst_counts_the_tokens_that_it_trained(learner):
     burst = learner.train(rows, 2, 1)
     expected = sum(learner.num_tokens(as_preference(row, 0)) for row in rows)
     assert burst.num_trained == pytest.approx(expected, rel=0.1)
-    assert burst.num_trained != burst.num_scored or burst.num_trained == expected
