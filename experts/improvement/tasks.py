@@ -57,8 +57,8 @@ def references(domain: Domain, split: Split) -> Iterator[tuple[str, str]]:
         yield row.id, row.chosen
     for calculation in domain.calculations(split):
         yield calculation.id, UNITS[calculation.formula.unit].format(calculation.expected)
-    for row in domain.examples("classification", split):
-        yield row.id, structured_answer(row.completion)
+    for example in domain.examples("classification", split):
+        yield example.id, structured_answer(example.completion)
 
 
 def asked(task: Task) -> str:

@@ -213,7 +213,8 @@ class Arms:
         if arm == "best_of":
             drawn = best_of(learner_at(run, start), run.teacher, tasks, self.case.settings.max_attempts, self.seed)
             return Answers(drawn)
-        checkpoint, compute, rates = start, 0, {}
+        checkpoint, compute = start, 0
+        rates: dict[str, float] = {}
         record = run.record_at(Path(result["folder"]))
         if arm == "after" and result["version"] is not None:
             checkpoint = Checkpoint(start.base, run.history.version_folder(result["version"]))
