@@ -48,6 +48,7 @@ from experts.train import (
     checked,
     fit,
     for_scoring,
+    note_tokens,
     num_steps,
     prepare,
 )
@@ -162,6 +163,7 @@ class PreferenceTrainer(Trainer):
         """Mean of the objective over the rows of the batch."""
         with autocast(self.args):
             scored = model(inputs["batch"])
+        note_tokens(self, model, inputs["batch"])
         found = self.alignment.evaluated(preference_batch(scored, inputs["rows"], model.training), inputs["rows"])
         self.note(found.batch)
         return checked(found.loss_B.mean(), "preference")

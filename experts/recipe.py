@@ -123,9 +123,9 @@ class Routing(Section):
 
 class Improve(Section):
     """Self-improvement of an expert (`expertsmith improve`, arXiv 2511.23436). `verifiers` teach, `judges` decide about
-    promotion and must be others. `tasks`: conversation or calculations, of the training split. N = `prompts` a round,
-    K = `steps` a burst with `batch_rows` lessons each. `async` answers go on with weights that are at most
-    `max_staleness` steps old while training runs. `workers` learn apart and are averaged."""
+    promotion and must be others. `tasks`: conversation, calculations or structured, of the training split. N =
+    `prompts` a round, K = `steps` a burst with `batch_rows` lessons each. `async` answers go on with weights that are
+    at most `max_staleness` steps old while training runs. `workers` learn apart and are averaged."""
 
     verifiers: tuple[str, ...] = Field((), description="none: reading_level, and safety where the domain has probes")
     judges: tuple[str, ...] = Field(("plain_safe",), min_length=1)
@@ -150,6 +150,7 @@ class Improve(Section):
     objective: str = "s_dpo"
     settings: dict[str, Any] = {"beta": 0.1}
     rank: int = Field(8, ge=1, le=512)
+    max_rank: int = Field(128, ge=1, le=4096, description="rank of the expert with all that it has learnt")
     learning_rate: float = Field(1e-4, gt=0, lt=1)
     row_tokens: int = Field(512, ge=16, le=131072)
     max_new_tokens: int = Field(96, ge=1, le=2048)

@@ -27,7 +27,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from domains.errors import UserError
-from experts.batch import Row, collate
+from experts.batch import Batch, Row, collate
 from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import Device, probe
 from experts.journal import CHECKPOINTS
@@ -186,10 +186,17 @@ class PackedTrainer(SFTTrainer):  # type: ignore[misc]
         """Mean negative log-probability of the targets (nats per token)."""
         with self.compute_loss_context_manager(), autocast(self.args):
             scored = model(inputs["batch"])
+        note_tokens(self, model, inputs["batch"])
         values = scored.logprobs_S / scored.num_tokens_S if self.by_example else scored.token_logprobs_T
         if num_items_in_batch is None:
             return checked(-values.mean(), "training")
         return checked(-values.sum() / num_items_in_batch * num_ranks(), "training")
+
+
+def note_tokens(trainer: Any, model: nn.Module, batch: Batch) -> None:
+    """Count a training batch without its padding; the count is part of a checkpoint."""
+    if model.training:
+        trainer.state.num_input_tokens_seen += int(batch.lengths_R.sum())
 
 
 def autocast(args: TrainingArguments) -> Any:
@@ -221,7 +228,8 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
         result = trainer.train(resume_from_checkpoint=last)
     unset_hf_deepspeed_config()  # or the next stage would load its model in parts, before any rank could score with it
     losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]  # all steps, resumed or not
-    found = {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step}
+    tokens = int(trainer.state.num_input_tokens_seen)  # of this rank, resumed or not
+    found = {"loss": round(sum(losses) / len(losses), 4), "steps": result.global_step, "tokens": tokens}
     return found | ({"ranks": num_ranks()} if num_ranks() > 1 else {})
 
 

@@ -6,18 +6,21 @@ are test rows, so that none of theirs is ever trained on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from domains.calculations import Calculation
 from domains.domain import Domain
 from domains.errors import UserError, unknown_name
-from domains.example import Message, Split
+from domains.example import Example, Message, Split
 from domains.near_duplicates import has_near_duplicate, near_duplicates
 from domains.vote_training import held_out_prompts
 from judges.verifier import Task
 
-KINDS = ("conversation", "calculations")
+STRUCTURED = (
+    "Sort the message. Reply with one JSON object and nothing else, as in {example}. The label is one of: {labels}."
+)
 CALCULATE = (
     "You help US mortgage borrowers with their numbers. Work the result out step by step, each as an equation, and "
     "end with one line: Answer: and the result, {form}."
@@ -33,7 +36,7 @@ def improvement_tasks(domain: Domain, kind: str, split: Split = "train") -> tupl
     """The tasks of a kind in a split, in the order of the files, each request once."""
     if kind not in KINDS:
         raise unknown_name("kind of task", kind, KINDS)
-    found = conversation(domain, split) if kind == "conversation" else calculations(domain, split)
+    found = KINDS[kind](domain, split)
     if not found:
         raise UserError(f"The domain {domain.name} has no {kind} rows in its {split} split. Choose another kind.")
     return without_held_out(found, domain) if split == "train" else found
@@ -66,3 +69,34 @@ def calculation_task(row: Calculation) -> Task:
     system = Message("system", CALCULATE.replace("{form}", FORMS[row.formula.unit]))
     given: dict[str, Any] = {name: list(v) if isinstance(v, tuple) else v for name, v in row.given.items()}
     return Task(row.id, (system, *row.prompt), {"calculation": {"kind": row.kind, "given": given}})
+
+
+def structured(domain: Domain, split: Split) -> tuple[Task, ...]:
+    """The domain's messages to sort, each to be answered as JSON; the facts have the schema."""
+    return tuple(structured_task(row, domain.labels) for row in domain.examples("classification", split))
+
+
+def structured_task(row: Example, labels: Sequence[str]) -> Task:
+    """One message as a task: any label in the right form fits the schema, whether it is the right one or not."""
+    example = structured_answer(labels[0])
+    text = STRUCTURED.replace("{example}", example).replace("{labels}", ", ".join(labels))
+    said = tuple(turn for turn in row.prompt if turn.role != "system")
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"label": {"enum": list(labels)}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    return Task(row.id, (Message("system", text), *said), {"schema": schema})
+
+
+def structured_answer(label: str) -> str:
+    """The right answer for a label."""
+    return json.dumps({"label": label})
+
+
+KINDS: dict[str, Callable[[Domain, Split], tuple[Task, ...]]] = {
+    "conversation": conversation,
+    "calculations": calculations,
+    "structured": structured,
+}

@@ -3,10 +3,12 @@
 Rows of our own, written by hand, are in `judges/data/verifier_probes.jsonl`; safety, grounding and the LLM judge are
 also shown the probes of the judges (judges/probes.py). That it is better than chance and than 'the longer answer wins'
 is decided as for judges (judges/calibration.py).
+Run: python -m judges.verifier_calibration mortgage caregiving, for a table of all rule verifiers at the loop's default.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +25,9 @@ from judges.verifier import Task, Verifier, load_verifier
 
 FILE = Path(__file__).parent / "data" / "verifier_probes.jsonl"
 JUDGES_PROBES = {"safety": "safety", "grounding": "grounding", "llm_judge": "llm_judge"}
+RULES = ("arithmetic", "grounding", "json_schema", "reading_level", "safety")
 GATE = 0.75
+DEFAULT = 0.8  # the recipe's improve.threshold, under improve.accept = all
 MET = 0.5
 
 Answer = TypeVar("Answer")
@@ -193,3 +197,21 @@ def parse_planted(row: dict[str, Any]) -> tuple[str, Planted[str]]:
     task = task_of(row_id, text_field(row, "request"), facts)
     kind, domain = (str(row.get(name, "")) for name in ("kind", "domain"))
     return text_field(row, "verifier"), Planted(row_id, task, row["good"], row["bad"], kind, domain)
+
+
+def gate_table(domains: Sequence[str], accepts: Accepts) -> list[str]:
+    """Every rule verifier with probes on each domain, as lines of a Markdown table."""
+    lines = [
+        "| domain | verifier | n | good passed | bad failed | may teach |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for domain in map(Domain.load, domains):
+        for found in calibrate_by_name([name for name in RULES if probes_of(name, domain)], domain, accepts):
+            shares = ["" if share is None else f"{share:.2f}" for share in (found.good_passed, found.bad_failed)]
+            told = "yes" if found.trusted else f"no: {found.reason}"
+            lines.append(f"| {domain.name} | {found.verifier} | {found.n} | {' | '.join(shares)} | {told} |")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(gate_table(sys.argv[1:], lambda scores: bool(scores) and min(scores) >= DEFAULT)))

@@ -31,9 +31,10 @@ def told(result: dict[str, Any], page: Path) -> list[str]:
     """The result in lines."""
     outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result["threads"].items())
     version = "No new version" if result["version"] is None else f"Version {result['version']}"
+    use = "in use" if result["in_use"] else f"not in use: version {result['current']} is"
     return [
         f"{result['expert']}: {outcomes or 'no threads'}; {len(result['bursts'])} bursts.",
-        f"{version}, {'in use' if result['promoted'] else 'not in use'}. {result['reason']}",
+        f"{version}, {use}. {result['reason']}",
         f"Report: {page}",
     ]
 
@@ -48,7 +49,10 @@ def rollback(options: Options) -> int:
     if options.rollback and not options.rollback.isdecimal():
         raise UserError(f"--rollback is '{options.rollback}'; give the number of a version, or nothing.")
     found = history.use(int(options.rollback) if options.rollback else history.before())
-    data = {"expert": options.expert, "version": found.number, "digest": found.digest, "note": found.note}
+    if not found.promoted:
+        say(f"Warning: version {found.number} was not promoted: {found.note}")
+    data = {"expert": options.expert, "version": found.number, "digest": found.digest, "note": found.note,
+            "promoted": found.promoted}  # fmt: skip
     emit(options, data, [f"{options.expert} is at version {found.number} again ({found.note})."])
     return 0
 

@@ -32,8 +32,19 @@ def average(adapters: Sequence[dict[str, LowRank]], rank: int | None = None) -> 
     mean = compose([(updates, 1 / len(adapters)) for updates in adapters])
     if rank is None:
         return Averaged(mean, 0.0)
-    cut = {name: truncated(update, rank) for name, update in mean.items()}
-    whole = sum(float(update.delta().square().sum()) for update in mean.values())
+    return cut_to(mean, rank)
+
+
+def bounded(updates: dict[str, LowRank], rank: int) -> Averaged:
+    """An adapter as it is when it has at most a rank, else cut to it."""
+    most = max((update.down.shape[0] for update in updates.values()), default=0)
+    return Averaged(updates, 0.0) if most <= rank else cut_to(updates, rank)
+
+
+def cut_to(updates: dict[str, LowRank], rank: int) -> Averaged:
+    """The nearest adapter of a rank."""
+    cut = {name: truncated(update, rank) for name, update in updates.items()}
+    whole = sum(float(update.delta().square().sum()) for update in updates.values())
     kept = sum(float(update.delta().square().sum()) for update in cut.values())
     return Averaged(cut, max(0.0, 1 - kept / whole) if whole else 0.0)
 

@@ -4,7 +4,6 @@ training), and supervised training on the accepted answers with the loop's own t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +13,33 @@ from typing import Any
 from domains.example import Example
 from experts.checkpoint import Checkpoint, joined, load_tokenizer
 from experts.encoding import completion_ids, prompt_ids
+from experts.improvement.learner import Turn
 from experts.improvement.learners.text import TextLearner
 from experts.improvement.record import Record
-from experts.improvement.thread import Outcome
+from experts.improvement.thread import Outcome, Thread
 from experts.journal import Stage, run_stage
 from experts.recipe import Sft, Training
 from experts.stages import sft
 from judges.verifier import Task, Verifier
 
+DRAW_SEEDS = 1_000_003  # no two seeds of a bench share a draw
 BACKWARD = 2  # a backward pass costs about two forward ones: 3 units a trained token, 1 a scored or generated one
 MAX_EPOCHS = 50.0
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The kept answer of each task, and how many tokens were generated for all of them."""
+    """The kept answer of each task, how many tokens were generated for all of them, and how many of prompts were read
+    for that."""
 
     answers: list[str]
     num_tokens: int
+    num_prompt_tokens: int = 0
+
+    @property
+    def compute(self) -> int:
+        """The units that the answers took."""
+        return self.num_tokens + self.num_prompt_tokens
 
 
 def best_of(
@@ -39,7 +47,8 @@ def best_of(
 ) -> Chosen:
     """Of one greedy answer and `num_answers - 1` drawn ones, the one whose worst condition is best, then the one with
     the highest mean; ties by order. An answer that cannot be judged comes last."""
-    rounds = [learner.draws(tasks, seed + i, learner.manner.temperature if i else 0.0) for i in range(num_answers)]
+    temperatures = [learner.manner.temperature if place else 0.0 for place in range(num_answers)]
+    rounds = [learner.draws(tasks, draw_seed(seed, place), heat) for place, heat in enumerate(temperatures)]
     kept = []
     for place, task in enumerate(tasks):
         conditions = verifier.conditions(task)
@@ -47,20 +56,39 @@ def best_of(
         scores = [(min(c.scores), mean(c.scores)) if c and c.scores else (-1.0, -1.0) for c in found]
         kept.append(rounds[scores.index(max(scores))][place])
     size = sum(len(completion_ids(learner.tokenizer, text)) for answers in rounds for text in answers)
-    return Chosen(kept, size)
+    read = sum(len(prompt_ids(learner.tokenizer, task.request)) for task in tasks)
+    return Chosen(kept, size, num_answers * read)
+
+
+def draw_seed(seed: int, place: int) -> int:
+    """The seed of one draw of a bench's seed."""
+    return DRAW_SEEDS * (seed + 1) + place
 
 
 def accepted(record: Record[str]) -> list[Example]:
     """Every accepted answer of a run, also those that were good at once."""
     good = {Outcome.SKIPPED, Outcome.LEARNT, Outcome.TOO_CLOSE}
-    numbers = {row["number"] for row in record.all_threads()}
-    names = {number: [r["task"]["id"] for r in record.all_threads() if r["number"] == number] for number in numbers}
-    threads = [thread for number in sorted(numbers) for thread in record.kept(number, names[number])]
     return [
         Example(thread.task.id, "instructions", thread.task.request, thread.attempts[-1].answer)
-        for thread in threads
+        for thread in threads_of(record)
         if thread.outcome in good
     ]
+
+
+def threads_of(record: Record[str]) -> list[Thread[str]]:
+    """All threads of a run, round by round."""
+    rows = sorted(record.all_threads(), key=lambda row: int(row["number"]))
+    return [thread for row in rows for thread in record.kept(row["number"], [row["task"]["id"]])]
+
+
+def attempt_compute(learner: TextLearner, record: Record[str]) -> int:
+    """The units of the answers that were given while practising: each attempt read its prompt with its trace."""
+    tokenizer, total = learner.tokenizer, 0
+    for thread in threads_of(record):
+        for place, attempt in enumerate(thread.attempts):
+            read = prompt_ids(tokenizer, learner.prompt(Turn(thread.task, thread.attempts[:place])))
+            total += len(read) + len(completion_ids(tokenizer, attempt.answer))
+    return total
 
 
 def training_compute(bursts: Sequence[Mapping[str, Any]]) -> int:
@@ -79,10 +107,10 @@ class Tuned:
 def sft_on_accepted(
     start: Checkpoint, examples: Sequence[Example], settings: Training, compute: int, seed: int, folder: Path
 ) -> Tuned:
-    """Train on accepted answers for as many epochs as the compute allows; kept in `folder`, and gone on with after a
-    kill."""
-    tokenizer = load_tokenizer(start.base)
-    size = sum(len(prompt_ids(tokenizer, e.prompt)) + len(completion_ids(tokenizer, e.completion)) for e in examples)
+    """Train on accepted answers at the rate of `settings` for as many epochs as the compute allows; kept in `folder`,
+    and gone on with after a kill. The units are of the tokens that were trained."""
+    rows = sft.example_rows(load_tokenizer(start.base), examples, settings.row_tokens, seed)
+    size = sum(map(len, rows))
     if not size or not compute:
         return Tuned(start, 0)
     epochs = min(MAX_EPOCHS, max(0.1, compute / ((1 + BACKWARD) * size)))
@@ -100,5 +128,5 @@ def sft_on_accepted(
         "settings": tuning.model_dump(),
         "seed": seed,
     }
-    run_stage(Stage("sft", folder, inputs, run))
-    return Tuned(Checkpoint(start.base, folder), math.ceil(epochs * (1 + BACKWARD) * size))
+    found = run_stage(Stage("sft", folder, inputs, run))["metrics"]
+    return Tuned(Checkpoint(start.base, folder), (1 + BACKWARD) * int(found["tokens"]))

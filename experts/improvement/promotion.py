@@ -16,6 +16,7 @@ from judges.metrics import Row, metric_info
 
 BEFORE, AFTER = "before", "after"
 SAFETY = "safety"  # a probe that may not fall at all: small falls would add up over promotions
+UNSAFE = "Safety was not measured: the domain has no safety rules."
 SAME_RULE = {"reading_level": "readability"}  # a verifier and the judge that has the same rule under another name
 
 
@@ -77,12 +78,13 @@ def decide(rows: Sequence[Row], probes: Sequence[str], limits: Limits) -> Decisi
     """The decision on rows of the arms `before` and `after`; `probes` are the metrics that must merely hold."""
     checks = tuple(check(found, found.metric in probes, limits) for found in compare(rows, AFTER, BEFORE))
     failed = [found for found in checks if not found.holds]
+    note = "" if any(row.metric == SAFETY for row in rows) else f" {UNSAFE}"
     held_out = [found for found in checks if not found.is_probe and found.n]
     if not held_out:
         return Decision(False, "Nothing held out could be judged.", checks)
     if failed:
-        return Decision(False, f"{' '.join(map(sentence, failed))} The version before stays.", checks)
-    return Decision(True, " ".join(map(sentence, held_out)), checks)
+        return Decision(False, f"{' '.join(map(sentence, failed))} The version before stays.{note}", checks)
+    return Decision(True, " ".join(map(sentence, held_out)) + note, checks)
 
 
 def check(found: Comparison, is_probe: bool, limits: Limits) -> Check:

@@ -21,7 +21,7 @@ from domains.atomic import write_text_atomically
 from domains.errors import UserError
 from domains.example import Preference, last_user_turn
 from domains.votes import append_line
-from experts.improvement.learner import Answer, Codec, Lesson, lesson_as_dict, lesson_key, lesson_of
+from experts.improvement.learner import Answer, Codec, Lesson, lesson_as_dict, lesson_key, lesson_of, task_of
 from judges.samples import repaired
 from judges.verifier import Task
 
@@ -41,7 +41,8 @@ class Stamp:
 @dataclass
 class Replay(Generic[Answer]):
     """The lessons of a file, oldest first. `capacity` bounds all of them, `per_request` those of one request, so that
-    nobody fills the buffer with one question. A lesson on a request of `held_out` (its last user turn) is an error."""
+    nobody fills the buffer with one question. A lesson on a request of `held_out` (its last user turn) is an error; one
+    that was kept before its request was held out is passed over."""
 
     path: Path
     codec: Codec[Answer]
@@ -69,7 +70,7 @@ class Replay(Generic[Answer]):
     def take(self, row: dict[str, Any]) -> None:
         """Apply one line of the file."""
         self.seen.add(row["key"])
-        if row.get(EVICTED):
+        if row.get(EVICTED) or self.is_held_out(task_of(row["lesson"]["task"])):
             self.rows.pop(row["key"], None)
         else:
             self.rows[row["key"]] = row
@@ -93,8 +94,12 @@ class Replay(Generic[Answer]):
 
     def refuse_held_out(self, lesson: Lesson[Answer]) -> None:
         """Nothing is trained on what measures it, wherever the lesson comes from."""
-        if last_user_turn(lesson.task.request) in self.held_out:
+        if self.is_held_out(lesson.task):
             raise UserError(f"The prompt {lesson.task.id} is held out; it must not be trained on. Take it out.")
+
+    def is_held_out(self, task: Task) -> bool:
+        """Whether a task asks what is held out."""
+        return last_user_turn(task.request) in self.held_out
 
     def write(self, row: dict[str, Any]) -> None:
         """One line, in the file and in memory."""
@@ -123,19 +128,25 @@ class Replay(Generic[Answer]):
         write_text_atomically(self.path, "".join(lines))
 
     def sample(self, count: int, seed: int) -> list[Lesson[Answer]]:
-        """`count` lessons in random order, drawn without replacement in proportion to priority ** alpha; when there are
-        fewer, all of them come once before any comes again. Empty when there are none."""
+        """`count` lessons: votes first, for at most half of the places, then all others and the votes that are left.
+        Each part is drawn without replacement in proportion to priority ** alpha; when there are fewer lessons, all of
+        them come once before any comes again. Empty when there are none."""
         generator = np.random.default_rng(seed)
-        keys = list(self.rows)
-        if not keys:
+        votes = [key for key, row in self.rows.items() if row["source"] == VOTE]
+        first = self.draw(votes, min(len(votes), (count + 1) // 2), generator)
+        others = [key for key in self.rows if key not in first]
+        drawn = first + self.draw(others, min(len(others), count - len(first)), generator)
+        while self.rows and len(drawn) < count:
+            drawn += self.draw(list(self.rows), min(len(self.rows), count - len(drawn)), generator)
+        return [lesson_of(self.rows[key]["lesson"], self.codec) for key in drawn]
+
+    def draw(self, keys: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
+        """`count` of the keys, each at most once."""
+        if not count:
             return []
         weights = np.array([priority(self.rows[key]) for key in keys]) ** self.alpha
-        shares = weights / weights.sum()
-        drawn: list[int] = []
-        while len(drawn) < count:
-            size = min(len(keys), count - len(drawn))
-            drawn += [int(i) for i in generator.choice(len(keys), size=size, replace=False, p=shares)]
-        return [lesson_of(self.rows[keys[i]]["lesson"], self.codec) for i in drawn]
+        drawn = generator.choice(len(keys), size=count, replace=False, p=weights / weights.sum())
+        return [keys[int(place)] for place in drawn]
 
     def counts(self) -> dict[str, int]:
         """How many lessons come from where."""

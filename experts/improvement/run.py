@@ -15,29 +15,29 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from domains.atomic import write_text_atomically
 from domains.domain import Domain
 from domains.errors import UserError, unknown_name
 from domains.example import Example, Message
 from domains.vote_training import VoteRows, held_out_prompts, vote_rows
 from domains.votes import Votes
 from experts.build import built_domain
-from experts.checkpoint import CONFIG, WEIGHTS, Checkpoint
-from experts.digests import digest_of, weights_digest
-from experts.expert import Expert, built_experts, is_offered, read_expert, write_expert
+from experts.checkpoint import Checkpoint
+from experts.digests import digest_of
+from experts.expert import Expert, built_experts, is_offered
 from experts.export import base_of
 from experts.foundation import HOUSE
 from experts.improvement import setting
 from experts.improvement.bursts import Background, Bursts, Immediate
+from experts.improvement.grounds import grounds
 from experts.improvement.history import History, Version
 from experts.improvement.learner import TEXT
 from experts.improvement.loop import Loop
 from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refuse_same
 from experts.improvement.record import Record
+from experts.improvement.registration import RESULT, WORK, Candidate, announce, finish, unfinished
 from experts.improvement.replay import VOTE, Replay, Stamp, vote_lessons
 from experts.improvement.signals import signals
-from experts.improvement.tasks import asked, drawn, held_out, practice, references
-from experts.journal import discard
+from experts.improvement.tasks import drawn, held_out, practice, references
 from experts.measure import Bench, Subject, spread
 from experts.recipe import Improve
 from judges.metrics import Row
@@ -48,7 +48,7 @@ from judges.verdict import Answered
 from judges.verifier import Task, Verifier
 from judges.verifier_calibration import VerifierCalibration, calibrate_by_name, require_panel, require_trusted
 
-FOLDER, WORK, RESULT = "improve", "work", "result.json"
+FOLDER = "improve"
 PROBES = ("instruction_following", "stops_cleanly", "safety")
 Tell = Callable[[str], None]
 
@@ -119,12 +119,23 @@ class Improvement:
         return vote_rows(self.domain, Votes.of_home(self.home), (Domain.load(HOUSE),))
 
     @cached_property
+    def teacher(self) -> Verifier[str]:
+        """The verifier."""
+        return self.verifier or setting.verifier_of(self.settings, self.domain)
+
+    @cached_property
+    def grounds(self) -> dict[str, Any]:
+        """What the result rests on besides the weights, the settings, the votes and the seed."""
+        judges = load_judges(self.settings.judges, self.domain)
+        return grounds(self.domain, self.teacher, judges, self.tasks, self.examples)
+
+    @cached_property
     def run_folder(self) -> Path:
-        """The folder of a run with these settings from this version."""
+        """The folder of a run on these grounds from this version."""
         inputs = {
             "start": self.start.digest(),
             "settings": self.settings.model_dump(mode="json"),
-            "tasks": [asked(task) for task in self.tasks],
+            "grounds": self.grounds,
             "votes": [repr(row) for row in self.votes.rows],
             "seed": self.seed,
         }
@@ -176,10 +187,13 @@ def improve_locked(run: Improvement) -> dict[str, Any]:
         (run.verifier.name,) if run.verifier else setting.verifier_names(run.settings, run.domain), run.settings.judges
     )
     calibrations = gated(run)
+    ended = end_unfinished(run)
+    if ended is not None:
+        return in_use(run, ended)
     path = run.run_folder / RESULT
     if path.exists():
         run.tell("This run was finished before. Another --seed, or other settings, make a new one.")
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return in_use(run, json.loads(path.read_text(encoding="utf-8")))
     learner = practise(run)
     rows = measured(run, BEFORE, run.start) + measured(run, AFTER, learner.checkpoint)
     decision = decide(rows, PROBES, setting.limits_of(run.settings))
@@ -188,13 +202,32 @@ def improve_locked(run: Improvement) -> dict[str, Any]:
     result = summary(run, decision) | {
         "verifiers": [found.as_dict() for found in calibrations],
         "held_out_signals": held_out_signals(run, learner.checkpoint),
+        "lost_by_rank": learner.lost_by_rank,
     }
-    made = register(run, learner.checkpoint, decision) if learner.version else None  # last: nothing after it can fail
+    announce(run.run_folder, result, learner.checkpoint.adapter if learner.version else None)
+    result = finish(run.run_folder, run.history, run.start.base)
     run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
-    result["version"] = made.number if made else None
-    write_text_atomically(path, json.dumps(result, indent=2, ensure_ascii=False))
-    discard(run.run_folder / WORK)
-    return result
+    return in_use(run, result)
+
+
+def end_unfinished(run: Improvement) -> dict[str, Any] | None:
+    """Finish what earlier runs had decided when they were killed; returns the result of one with this run's settings
+    and seed, which is then this run."""
+    found = None
+    for folder in unfinished(run.folder):
+        assert run.version, "the version in use is whole before another is made"
+        result = finish(folder, run.history, base_of(run.expert), again=True)
+        run.tell(f"An earlier run was killed at its end; it is finished now: {result['reason']}")
+        is_this = result["seed"] == run.seed and result["settings"] == run.settings.model_dump(mode="json")
+        found = result if is_this else found
+    vars(run).pop("version", None)  # another may be in use now
+    return found
+
+
+def in_use(run: Improvement, result: dict[str, Any]) -> dict[str, Any]:
+    """A result with the version that is in use now, which a rollback may have changed since."""
+    current = run.history.current
+    return {**result, "current": current, "in_use": result["version"] is not None and current == result["version"]}
 
 
 def gated(run: Improvement) -> tuple[VerifierCalibration, ...]:
@@ -221,9 +254,8 @@ def practise(run: Improvement) -> Any:
     if settings.mode == "async":
         trained = setting.learner_of(settings, run.start, run.bench, work / "background")
         bursts = Background(trained, run.record, run.tell)
-    verifier = run.verifier or setting.verifier_of(settings, run.domain)
     pace = setting.pace_of(settings, run.seed)
-    loop = Loop(learner, verifier, run.replay, run.record, bursts, setting.rules_of(settings), pace, run.tell)
+    loop = Loop(learner, run.teacher, run.replay, run.record, bursts, setting.rules_of(settings), pace, run.tell)
     loop.run(run.tasks)
     return learner
 
@@ -250,21 +282,7 @@ def safety_rows(run: Improvement, subject: Subject, arm: str) -> list[Row]:
 def register(run: Improvement, checkpoint: Checkpoint, decision: Decision) -> Version:
     """The new weights as a version of the expert, in use if they were promoted."""
     assert checkpoint.adapter is not None, "an expert that learnt has an adapter"
-    adapter, known = checkpoint.adapter, {version.digest: version for version in run.history.versions}
-    found = known.get(weights_digest(adapter))
-    if found is not None:
-        return run.history.use(found.number) if decision.promoted else found
-
-    def write(folder: Path) -> None:
-        for name in (CONFIG, WEIGHTS):
-            (folder / name).write_bytes((adapter / name).read_bytes())
-        old = read_expert(run.history.version_folder(run.version.number))
-        card = asdict(old) | {"parents": {**old.parents, "improved_from": run.version.digest}}
-        card["metrics"] = {**old.metrics, "improvement": decision.reason}
-        write_expert(folder, run.start.base, {key: value for key, value in card.items() if key != "folder"})
-
-    metrics = {check.measure: {"before": check.before, "after": check.after} for check in decision.checks}
-    return run.history.add(write, Version(0, "", "", run.version.number, decision.promoted, decision.reason, metrics))
+    return Candidate(run.history, run.start.base, run.version.number, checkpoint.adapter, decision).register()
 
 
 def summary(run: Improvement, decision: Decision) -> dict[str, Any]:

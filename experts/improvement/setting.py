@@ -73,6 +73,6 @@ def learner_of(settings: Improve, start: Checkpoint, bench: Bench, work: Path) -
         settings.context_tokens,
         settings.feedback,
     )
-    study = Study(settings.objective, dict(settings.settings), training_of(settings))
+    study = Study(settings.objective, dict(settings.settings), training_of(settings), settings.max_rank)
     learner = TextLearner(start, bench, work, manner, study)
     return FederatedLearner.of(learner, settings.workers) if settings.workers > 1 else learner

@@ -14,7 +14,7 @@ from domains.example import Example, Split, last_user_turn
 from domains.near_duplicates import has_near_duplicate
 from domains.vote_training import held_out_prompts
 from experts.measure import spread
-from judges.improvement_tasks import improvement_tasks
+from judges.improvement_tasks import improvement_tasks, structured_answer
 from judges.verifier import Task
 
 UNITS = {"dollars": "${:,.2f}", "percent": "{:.2f}%", "months": "{:.0f} months"}
@@ -52,11 +52,13 @@ def drawn(tasks: Sequence[Task], limit: int, seed: int) -> tuple[Task, ...]:
 
 
 def references(domain: Domain, split: Split) -> Iterator[tuple[str, str]]:
-    """What a good answer is: the chosen one, or the computed result."""
+    """What a good answer is: the chosen one, the computed result, or the label as JSON."""
     for row in domain.preferences(split):
         yield row.id, row.chosen
     for calculation in domain.calculations(split):
         yield calculation.id, UNITS[calculation.formula.unit].format(calculation.expected)
+    for example in domain.examples("classification", split):
+        yield example.id, structured_answer(example.completion)
 
 
 def asked(task: Task) -> str:

@@ -6,13 +6,22 @@ from domains.domain import Domain
 from domains.errors import UserError
 from domains.near_duplicates import has_near_duplicate
 from domains.vote_training import held_out_prompts
-from judges.improvement_tasks import improvement_tasks
-from judges.verifiers import arithmetic
+from judges.improvement_tasks import improvement_tasks, structured_answer
+from judges.scorers import exact
+from judges.verdict import Answered
+from judges.verifiers import arithmetic, json_schema
 from tests.fakes import reply, turns, write_jsonl
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("caregiving", "conversation"), ("mortgage", "conversation"), ("mortgage", "calculations")]
+    ("name", "kind"),
+    [
+        ("caregiving", "conversation"),
+        ("mortgage", "conversation"),
+        ("mortgage", "calculations"),
+        ("caregiving", "structured"),
+        ("mortgage", "structured"),
+    ],
 )
 def test_splits_are_apart_and_training_asks_nothing_that_is_held_out(name, kind):
     domain = Domain.load(name)
@@ -58,6 +67,20 @@ def test_the_arithmetic_verifier_takes_every_calculation():
         assert good.scores == (1.0, 1.0, 1.0, 1.0)
         assert bad.scores[0] == 0.0
         assert task.request[0].role == "system"
+
+
+def test_the_schema_verifier_takes_every_structured_task():
+    """The reference passes the verifier and the held-out judge; another label passes the verifier alone; a bare label
+    passes neither."""
+    domain, verifier, judge = Domain.load("mortgage"), json_schema.Verifier(), exact.Judge()
+    tasks = {task.id: task for task in improvement_tasks(domain, "structured", "dev")}
+    for row in domain.examples("classification", "dev"):
+        task, right = tasks[row.id], structured_answer(row.completion)
+        other = structured_answer(next(label for label in domain.labels if label != row.completion))
+        for answer, fits, is_right in ((right, 1.0, 1.0), (other, 1.0, 0.0), (row.completion, 0.0, 0.0)):
+            assert min(verifier.judge(task, verifier.conditions(task), answer).scores) == fits
+            assert judge([Answered(task.question, answer, right)])[0].value == is_right
+        assert task.request[0].content.count(", ") >= len(domain.labels) - 1
 
 
 def test_unknown_kinds_and_domains_without_rows():

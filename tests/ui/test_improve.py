@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from domains.example import Message
 from domains.votes import Candidate, Votes
 from experts.digests import weights_digest
+from experts.improvement.history import History, Version
 from experts.recipe import Improve
 from tests.fakes_improvement import Digest
-from ui.benches.improve import Arms, Case, measure
+from ui.benches import improve as improve_bench
+from ui.benches.improve import Arms, Case, basis, measure
 from ui.cli import main
 from ui.improvement_page import render
 from ui.plots import lines
@@ -56,6 +60,23 @@ def test_improve_list_and_roll_back(home, capsys):
     assert weights_digest(home / EXPERT) == before
 
 
+def test_a_rollback_to_a_refused_version_warns(home, capsys):
+    history = History.of(home, EXPERT)
+    history.open()
+    other = home / "toy" / "structured"
+    history.add(lambda folder: copy_files(other, folder), Version(0, "", "", 0, promoted=False, note="It fell."))
+    assert main(["improve", EXPERT, "--home", str(home), "--rollback", "1", "--json"]) == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["promoted"] is False
+    assert "Warning: version 1 was not promoted: It fell." in found.err
+    assert main(["improve", EXPERT, "--home", str(home), "--rollback", "0"]) == 0
+    assert "Warning" not in capsys.readouterr().err
+
+
+def copy_files(source, target):
+    shutil.copytree(source, target, dirs_exist_ok=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -82,13 +103,30 @@ def test_the_bench_measures_four_arms_and_goes_on(home, monkeypatch):
     assert all(row["n"] == 4 and row["seeds"] == 2 for row in rows)
     cost = {row["arm"]: row for row in rows if row["judge"] == "verifier_pass"}
     assert cost["best_of"]["train_units"] == 0 < cost["after"]["train_units"]
-    assert cost["sft"]["train_units"] == pytest.approx(cost["after"]["train_units"], rel=0.05)
+    assert 0.5 * cost["after"]["train_units"] < cost["sft"]["train_units"] < 1.5 * cost["after"]["train_units"]
+    assert cost["sft"]["attempt_units"] == cost["after"]["attempt_units"] > 0 == cost["best_of"]["attempt_units"]
+    for row in cost.values():
+        assert row["total_units"] == row["train_units"] + row["attempt_units"] + row["answer_units"]
+    assert cost["best_of"]["answer_units"] > 3 * cost["before"]["answer_units"] > 0
+    html = Path(result["html"]).read_text()
+    assert html.count("<svg") == 3
+    assert "pass rate, 95% intervals" in html
     assert cost["best_of"]["tokens_per_answer"] > 2 * cost["before"]["tokens_per_answer"]
     assert cost["best_of"]["pass_rate"] >= cost["before"]["pass_rate"]
     assert all(0 <= row["low"] <= row["pass_rate"] <= row["high"] <= 1 and row["low"] < row["high"] for row in rows)
     assert weights_digest(home / EXPERT) == before
     monkeypatch.setattr(Arms, "measured", None)  # what was measured is read, not measured again
     assert measure([case], [1, 2], home)["rows"] == result["rows"]
+
+
+def test_the_bench_is_measured_anew_when_its_rules_change(home, monkeypatch):
+    """The key of a result holds the rows, the rules and the verifier, not only the settings."""
+    case = Case("toy", EXPERT, Improve(**TINY), limit=4, verifier=Digest())
+    found = basis(case, home)
+    assert basis(case, home) == found
+    assert basis(replace(case, verifier=Digest("other")), home) != found
+    monkeypatch.setattr(improve_bench, "DRAW_SEEDS", 7)
+    assert basis(case, home) != found
 
 
 def test_the_page_shows_nulls_and_escapes():
@@ -102,6 +140,12 @@ def test_the_page_shows_nulls_and_escapes():
     html = render(result)
     assert "&lt;b&gt;" in html
     assert "<b>" not in html.replace("<body>", "")
+    assert "No safety probe" in html
+    checks = [check, check | {"measure": "safety"}]
+    assert "No safety probe" not in render(result | {"checks": checks})
+    rolled_back = {"version": 3, "promoted": True, "in_use": False, "current": 2}
+    assert "Version 2 is in use now." in render(result | rolled_back)
+    assert "took 12% of the adapter" in render(result | {"lost_by_rank": 0.123})
 
 
 def test_lines_leave_gaps_and_take_one_value():

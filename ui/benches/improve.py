@@ -12,11 +12,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from domains.atomic import write_text_atomically
 from domains.errors import UserError
@@ -27,9 +25,20 @@ from experts.digests import digest_of
 from experts.expert import built_experts
 from experts.export import base_of
 from experts.improvement import setting
-from experts.improvement.baselines import accepted, best_of, sft_on_accepted, training_compute
+from experts.improvement.baselines import (
+    DRAW_SEEDS,
+    Chosen,
+    Tuned,
+    accepted,
+    attempt_compute,
+    best_of,
+    sft_on_accepted,
+    training_compute,
+)
+from experts.improvement.learner import task_as_dict
 from experts.improvement.learners.text import TextLearner
-from experts.improvement.run import RESULT, Improvement, improve
+from experts.improvement.registration import RESULT
+from experts.improvement.run import Improvement, improve
 from experts.improvement.tasks import held_out
 from experts.recipe import Improve
 from judges.comparisons import compare_measure, decided
@@ -38,10 +47,11 @@ from judges.scoring import load_judges
 from judges.stats import wilson_interval
 from judges.verdict import Answered
 from judges.verifier import Task, Verifier
-from ui.plots import Effect, forest
+from ui.benches._improve_page import page
 
 SEEDS = (1, 2, 3)
 ARMS = ("before", "after", "best_of", "sft")
+RATES = (1e-4, 5e-4)  # the loop's own, and the recipe's for supervised training
 VERIFIER = "verifier"
 PASS = "_pass"
 
@@ -107,21 +117,25 @@ def measure(cases: Sequence[Case], seeds: Sequence[int], home: Path) -> dict[str
 @dataclass(frozen=True)
 class Measured:
     """One arm of a seed: pass (1) or fail (0) of each test prompt, by the held-out judge and by the verifier; the
-    units of compute for learning, and the tokens that an answer took."""
+    units of compute for training, for the answers given while practising and for those to the test prompts, and the
+    tokens that an answer took. `rates`: pass rates on dev by learning rate, where one was chosen."""
 
     arm: str
     seed: int
     passes: dict[str, dict[str, float | None]]
     compute: int
     tokens_per_answer: float
+    attempt_compute: int
+    answer_compute: int
     result: dict[str, Any]
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 def one_seed(case: Case, seed: int, home: Path, folder: Path) -> Iterator[Measured]:
     """The four arms of a seed; what was measured before is read."""
     expert = built_experts(home)[case.expert]
     start = expert.checkpoint(base_of(expert)).digest()
-    key = digest_of([case.name, start, case.settings.model_dump(mode="json"), case.limit, seed])[:12]
+    key = digest_of([case.name, start, case.settings.model_dump(mode="json"), case.limit, seed, basis(case, home)])[:12]
     for arm in ARMS:
         path = folder / case.name / f"{arm}-{seed}-{key}.json"
         if not path.exists():
@@ -129,6 +143,23 @@ def one_seed(case: Case, seed: int, home: Path, folder: Path) -> Iterator[Measur
             found = vars(Arms(case, seed, home, folder / case.name / f"seed-{seed}-{key}").measured(arm))
             write_text_atomically(path, json.dumps(found))
         yield Measured(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def basis(case: Case, home: Path) -> list[Any]:
+    """What the numbers of a case rest on besides weights and settings: its rows, rules, verifier and judge, and how
+    draws and rates are chosen."""
+    run = Improvement(home, case.expert, case.settings.model_copy(update={"votes": False}), 0, tell, case.verifier)
+    return [run.grounds, [task_as_dict(task) for task in test_tasks(run, case)], DRAW_SEEDS, RATES]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """An arm's answers to the test prompts and what they cost: training, practising, answering."""
+
+    chosen: Chosen
+    compute: int = 0
+    attempt_compute: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,8 +177,18 @@ class Arms:
         result = self.result(run)
         examples = held_out(run.domain, self.case.settings.tasks, "test", self.case.limit)
         tasks = {task.id: task for task in test_tasks(run, self.case)}
-        answers, compute, per_answer = self.answers(arm, run, result, [tasks[e.id] for e in examples])
-        return Measured(arm, self.seed, self.passes(run, examples, tasks, answers), compute, per_answer, result)
+        found = self.answers(arm, run, result, [tasks[e.id] for e in examples])
+        return Measured(
+            arm,
+            self.seed,
+            self.passes(run, examples, tasks, found.chosen.answers),
+            found.compute,
+            found.chosen.num_tokens / len(examples),
+            found.attempt_compute,
+            found.chosen.compute,
+            result,
+            found.rates,
+        )
 
     def result(self, run: Improvement) -> dict[str, Any]:
         """What the loop came to, from version 0: a promotion of this seed is not the start of another arm."""
@@ -166,26 +207,40 @@ class Arms:
                 copy_linked(self.home / name, own / name)
         return Improvement(own, self.case.expert, self.case.settings, self.seed, tell, self.case.verifier)
 
-    def answers(
-        self, arm: str, run: Improvement, result: dict[str, Any], tasks: Sequence[Task]
-    ) -> tuple[list[str], int, float]:
-        """The arm's answers, what it cost to learn, and the tokens an answer took."""
+    def answers(self, arm: str, run: Improvement, result: dict[str, Any], tasks: Sequence[Task]) -> Answers:
+        """The arm's answers, and what they cost."""
         start = Checkpoint(run.start.base, run.history.version_folder(result["from_version"]))
-        spent = training_compute(result["bursts"])
         if arm == "best_of":
-            verifier, learner = verifier_of(run), learner_at(run, start)
-            chosen = best_of(learner, verifier, tasks, self.case.settings.max_attempts, self.seed)
-            return chosen.answers, 0, chosen.num_tokens / len(tasks)
+            drawn = best_of(learner_at(run, start), run.teacher, tasks, self.case.settings.max_attempts, self.seed)
+            return Answers(drawn)
         checkpoint, compute = start, 0
+        rates: dict[str, float] = {}
+        record = run.record_at(Path(result["folder"]))
         if arm == "after" and result["version"] is not None:
-            checkpoint, compute = Checkpoint(start.base, run.history.version_folder(result["version"])), spent
+            checkpoint = Checkpoint(start.base, run.history.version_folder(result["version"]))
+            compute = training_compute(result["bursts"])
         if arm == "sft":
-            training = setting.training_of(self.case.settings)
-            examples = accepted(run.record_at(Path(result["folder"])))
-            tuned = sft_on_accepted(start, examples, training, spent, self.seed, self.folder / "sft")
+            tuned, rates = self.tuned(run, start, accepted(record), training_compute(result["bursts"]))
             checkpoint, compute = tuned.checkpoint, tuned.compute
-        chosen = best_of(learner_at(run, checkpoint), verifier_of(run), tasks, 1, self.seed)
-        return chosen.answers, compute, chosen.num_tokens / len(tasks)
+        learner = learner_at(run, checkpoint)
+        practised = attempt_compute(learner, record) if arm in ("after", "sft") else 0
+        return Answers(best_of(learner, run.teacher, tasks, 1, self.seed), compute, practised, rates)
+
+    def tuned(
+        self, run: Improvement, start: Checkpoint, examples: Sequence[Example], compute: int
+    ) -> tuple[Tuned, dict[str, float]]:
+        """SFT at the learning rate that passes most dev prompts, the lower one of equals; each may use all of the
+        compute, and the others are not counted."""
+        training, found, passed = setting.training_of(self.case.settings), {}, {}
+        judge = load_judges([self.case.judge], run.domain)
+        for rate in RATES:
+            settings, folder = training.model_copy(update={"learning_rate": rate}), self.folder / f"sft-{rate:g}"
+            found[rate] = sft_on_accepted(start, examples, settings, compute, self.seed, folder)
+            rows = run.bench.subject(found[rate].checkpoint).judged("sft", run.examples, judge)
+            values = [row.value for row in rows if row.value is not None]
+            passed[f"{rate:g}"] = sum(values) / len(values) if values else 0.0
+        best = max(RATES, key=lambda rate: passed[f"{rate:g}"])
+        return found[best], passed
 
     def passes(
         self, run: Improvement, examples: Sequence[Example], tasks: dict[str, Task], answers: Sequence[str]
@@ -194,7 +249,7 @@ class Arms:
         judge = load_judges([self.case.judge], run.domain)[self.case.judge]
         given = [Answered(e.question, text, e.completion) for e, text in zip(examples, answers, strict=True)]
         found = {e.id: verdict.value for e, verdict in zip(examples, judge(given), strict=True)}
-        verifier, accepts = verifier_of(run), setting.rules_of(self.case.settings).acceptance.accepts
+        verifier, accepts = run.teacher, setting.rules_of(self.case.settings).acceptance.accepts
         own: dict[str, float | None] = {}
         for example, text in zip(examples, answers, strict=True):
             task = tasks[example.id]
@@ -208,11 +263,6 @@ def test_tasks(run: Improvement, case: Case) -> list[Task]:
     from judges.improvement_tasks import improvement_tasks
 
     return [task for kind in case.settings.tasks for task in improvement_tasks(run.domain, kind, "test")]
-
-
-def verifier_of(run: Improvement) -> Verifier[str]:
-    """The verifier of a run."""
-    return run.verifier or setting.verifier_of(run.settings, run.domain)
 
 
 def learner_at(run: Improvement, checkpoint: Checkpoint) -> TextLearner:
@@ -270,10 +320,17 @@ def table(case: Case, found: Sequence[Measured]) -> list[dict[str, Any]]:
                  "gain_high": gain.high if gain else None, "p_holm": gain.p_holm if gain else None,
                  "verdict": gain.verdict if gain else "",
                  "by_seed": [rate(each, measure.metric) for each in its],
-                 "train_units": round(sum(each.compute for each in its) / len(its)),
+                 **costs(its),
                  "tokens_per_answer": round(sum(each.tokens_per_answer for each in its) / len(its), 1)}
             )  # fmt: skip
     return lines + [loop_line(case, found)]
+
+
+def costs(found: Sequence[Measured]) -> dict[str, int]:
+    """The mean units of the seeds: training, answers while practising, answers to the test prompts, all of them."""
+    parts = {"train": "compute", "attempt": "attempt_compute", "answer": "answer_compute"}
+    each = {f"{name}_units": round(sum(getattr(m, key) for m in found) / len(found)) for name, key in parts.items()}
+    return each | {"total_units": sum(each.values())}
 
 
 def rate(found: Measured, metric: str) -> float | None:
@@ -302,56 +359,3 @@ def loop_line(case: Case, found: Sequence[Measured]) -> dict[str, Any]:
         for result in results
     ]
     return {"case": case.name, "arm": "loop", "runs": runs}
-
-
-def page(rows: Sequence[dict[str, Any]]) -> str:
-    """The gains as a plot and the table, one page."""
-    lines = [row for row in rows if row["arm"] != "loop"]
-    effects = [
-        Effect(
-            f"{row['case']}: {row['arm']}",
-            row["gain"],
-            row["gain_low"],
-            row["gain_high"],
-            f"{row['gain']:+.2f}",
-            row["verdict"],
-        )
-        for row in lines
-        if row["gain"] is not None and not row["judge"].startswith(VERIFIER)
-    ]
-    plot = forest(effects, "Gain in held-out pass rate, 95% intervals", lambda tick: f"{tick:+.2g}") if effects else ""
-    columns = (
-        "case",
-        "judge",
-        "arm",
-        "n",
-        "seeds",
-        "pass_rate",
-        "low",
-        "high",
-        "gain",
-        "verdict",
-        "train_units",
-        "tokens_per_answer",
-    )
-    head = Markup("").join(Markup("<th>{}</th>").format(name) for name in columns)
-    body = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup("<td>{}</td>").format(shown(row[name])) for name in columns)
-        )
-        for row in lines
-    )
-    style = (Path(__file__).parents[1] / "templates" / "report.css").read_text(encoding="utf-8")
-    return str(
-        Markup(
-            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Improvement</title>'
-            "<style>{}</style></head>"
-            "<body><main><h1>Held-out pass rates</h1><figure>{}</figure><table><thead><tr>{}</tr></thead>"
-            "<tbody>{}</tbody></table></main></body></html>"
-        ).format(Markup(style), plot, head, body)
-    )
-
-
-def shown(value: Any) -> str:
-    """A cell."""
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -40,6 +40,11 @@ class FederatedLearner:
         """The start with the average."""
         return self.workers[0].checkpoint
 
+    @property
+    def lost_by_rank(self) -> float:
+        """What the cut of the joined adapter to the maximal rank took."""
+        return self.workers[0].lost_by_rank
+
     def answer(self, task: Task, trace: Sequence[Attempt[str]], seed: int) -> str:
         """One answer."""
         return self.workers[0].answer(task, trace, seed)

@@ -23,10 +23,11 @@ from transformers import TrainerCallback
 
 from domains.example import Message, Preference
 from experts.alignment import Alignment, train_preferences
-from experts.checkpoint import CONFIG, WEIGHTS, Checkpoint, joined, load_tokenizer, read_adapter
+from experts.checkpoint import CONFIG, WEIGHTS, Checkpoint, compose, load_tokenizer, read_adapter, write_adapter
 from experts.digests import digest_of
 from experts.encoding import completion_ids, prompt_ids
 from experts.generate import Choose, decoded, generate_batch, likeliest
+from experts.improvement.averaging import bounded
 from experts.improvement.learner import Attempt, Burst, Lesson, Turn
 from experts.journal import Stage, run_stage
 from experts.measure import Bench
@@ -34,7 +35,7 @@ from experts.preferences import load_objective
 from experts.recipe import Training
 from judges.verifier import Task
 
-STATE = "learner.json"
+STATE, LOST = "learner.json", "lost_by_rank.json"
 LORA_SCALING = 2.0  # experts.train.prepare: alpha = 2 r
 REVISE = "That answer is not good enough:\n{advice}\nWrite the whole answer again so that every point is met."
 
@@ -54,11 +55,13 @@ class Manner:
 
 @dataclass(frozen=True)
 class Study:
-    """How a burst trains: the objective with its settings, and the LoRA's rank, rate and rows."""
+    """How a burst trains: the objective with its settings, and the LoRA's rank, rate and rows. What was learnt and the
+    start are one adapter of at most `max_rank`."""
 
     objective: str
     settings: dict[str, Any]
     training: Training
+    max_rank: int = 128
 
 
 @dataclass
@@ -86,6 +89,12 @@ class TextLearner:
             return self.start
         target = self.work / f"joined-{digest_of([self.start.digest(), Checkpoint(self.own).digest()])[:12]}"
         return Checkpoint(self.start.base, target) if (target / CONFIG).exists() else joined_at(self, target)
+
+    @property
+    def lost_by_rank(self) -> float:
+        """The share of the joined adapter's squared norm that the cut to `max_rank` took."""
+        path = (self.checkpoint.adapter or self.work) / LOST
+        return float(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else 0.0
 
     def answer(self, task: Task, trace: Sequence[Attempt[str]], seed: int) -> str:
         """One answer."""
@@ -153,7 +162,7 @@ class TextLearner:
         found = run_stage(Stage("burst", self.work / f"burst-{version}", inputs, run))["metrics"]
         self.own, self.version = self.work / f"burst-{version}", version
         scored = sum(self.num_tokens(row) for row in {digest_of(repr(row)): row for row in preferences}.values())
-        return Burst(found["loss"], found["steps"], sum(map(self.num_tokens, preferences)), scored, found)
+        return Burst(found["loss"], found["steps"], found["tokens"], scored, found)
 
     def num_tokens(self, row: Preference) -> int:
         """The tokens of a row: its prompt once, and all its candidates."""
@@ -178,7 +187,10 @@ def joined_at(learner: TextLearner, target: Path) -> Checkpoint:
     assert learner.own is not None, "there is something to join"
     scratch = target.with_name(f".{target.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
-    joined(learner.start, learner.own, scratch)
+    start, own = (read_adapter(folder) if folder else {} for folder in (learner.start.adapter, learner.own))
+    cut = bounded(compose([(start, 1.0), (own, 1.0)]), learner.study.max_rank)
+    write_adapter(cut.updates, learner.start.base, scratch)
+    (scratch / LOST).write_text(json.dumps(cut.lost), encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     scratch.rename(target)
     return Checkpoint(learner.start.base, target)

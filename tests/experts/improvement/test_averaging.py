@@ -7,7 +7,7 @@ import torch
 
 from domains.errors import UserError
 from experts.checkpoint import LowRank, read_adapter, write_adapter
-from experts.improvement.averaging import average, average_folders, truncated
+from experts.improvement.averaging import average, average_folders, bounded, truncated
 
 
 def low_rank(seed, rank=2, rows=6, columns=5, scaling=2.0):
@@ -57,3 +57,14 @@ def test_folders_are_averaged(tmp_path):
 def test_nothing_cannot_be_averaged():
     with pytest.raises(UserError, match="at least one"):
         average([])
+
+
+def test_an_adapter_is_cut_only_beyond_a_rank_and_says_what_it_lost():
+    """The share lost is that of the squared singular values beyond the rank."""
+    update = low_rank(3, rank=4)
+    whole, cut = bounded({"a": update}, 4), bounded({"a": update}, 2)
+    assert whole.updates["a"] is update
+    assert whole.lost == 0
+    values = torch.linalg.svdvals(update.delta()).square()
+    assert cut.updates["a"].down.shape[0] == 2
+    assert cut.lost == pytest.approx(float(values[2:].sum() / values.sum()), rel=1e-3)

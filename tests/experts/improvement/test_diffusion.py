@@ -265,10 +265,10 @@ def wrong_colours(wanted: Task) -> tuple[Picture, ...]:
 
 
 @pytest.mark.slow
-def test_a_trained_model_learns_to_prefer_the_wanted_colour_and_still_draws(tmp_path):
-    """The start was taught with wrong colours in 40% of its pictures, so that about half of them pass. After 72 prompts
-    and three bursts the right colour has gained on the wrong ones, and first pictures pass no less often, as far as 96
-    of them can tell (two standard errors of a share of one half: 0.1)."""
+def test_a_trained_model_draws_the_wanted_colour_more_often(tmp_path):
+    """The start was taught with wrong colours in 40% of its pictures, so that about half of them pass. After 144
+    prompts and six bursts the right colour has gained on the wrong ones, and first pictures pass more often: 0.51
+    before and 0.65 after, of 96 on noise that no burst has seen."""
     unet, scheduler = tiny_model("v_prediction")
     schooling = Schooling("s_dpo", {"beta": 0.02}, learning_rate=5e-3)
     start = pretrain(unet, scheduler, steps=350, wrong_share=0.4)
@@ -276,7 +276,7 @@ def test_a_trained_model_learns_to_prefer_the_wanted_colour_and_still_draws(tmp_
     before = first_pass_rate(made, copies=8)
     assert before > 0.25
     assert mean_margin(made) == 0
-    loop_in(tmp_path, made, Pace(prompts=24, steps=8, rows_per_step=4)).run(tasks(6))
-    assert made.version == 3
+    loop_in(tmp_path, made, Pace(prompts=24, steps=8, rows_per_step=4)).run(tasks(12))
+    assert made.version == 6
     assert mean_margin(made) > 0
-    assert first_pass_rate(made, copies=8) > before - 0.1
+    assert first_pass_rate(made, copies=8) > before

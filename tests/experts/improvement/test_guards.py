@@ -138,3 +138,11 @@ def test_signals_of_planted_hacking():
     assert (varied.formula, varied.same_opening, varied.empty) == (0.0, 0.0, 0.0)
     assert signals(["", "Yes."]).empty == 0.5
     assert signals([]) is None
+
+
+def test_a_domain_without_safety_rules_is_promoted_with_a_word():
+    given = rows("plain_safe", [0, 0, 1], [1, 0, 1])
+    found = decide(given, PROBES, Limits())
+    assert found.promoted
+    assert "Safety was not measured" in found.reason
+    assert "not measured" not in decide(given + rows("safety", [1], [1]), PROBES, Limits()).reason

@@ -106,3 +106,24 @@ def test_a_lesson_on_a_held_out_request_is_refused_wherever_it_comes_from(tmp_pa
     with pytest.raises(UserError, match="held out"):
         buffer.add([lesson(1), lesson(2)], Stamp(VOTE))
     assert json.loads((tmp_path / "replay.jsonl").read_text())["lesson"]["task"]["id"] == "t1"
+
+
+def test_a_lesson_whose_request_is_held_out_later_is_never_drawn(tmp_path):
+    """The file outlives runs: between two of them a prompt may become one of dev or test."""
+    replay(tmp_path).add([lesson(1), lesson(2)], Stamp())
+    buffer = replay(tmp_path, held_out=frozenset({"Question 2?"}))
+    assert len(buffer) == 1
+    assert {each.task.id for seed in range(20) for each in buffer.sample(4, seed)} == {"t1"}
+    assert len(replay(tmp_path)) == 2
+
+
+def test_votes_are_drawn_first_for_half_of_the_places(tmp_path):
+    buffer = replay(tmp_path)
+    rows = [Preference(f"vote-{n}", (Message("user", f"Why {n}?"),), "Because.", ("No.",)) for n in range(3)]
+    buffer.add([lesson(n) for n in range(40)], Stamp(LOOP))
+    buffer.add(vote_lessons(rows), Stamp(VOTE))
+    for seed in range(20):
+        few, many = ([each.task.id for each in buffer.sample(count, seed)] for count in (4, 8))
+        assert all(name.startswith("vote") for name in few[:2])
+        assert {"vote-0", "vote-1", "vote-2"} <= set(many)
+        assert len(set(many)) == 8

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from domains.errors import UserError
-from domains.example import Message
+from domains.example import Message, SafetyRule
 from domains.votes import Candidate, Votes
 from experts.checkpoint import Checkpoint
 from experts.digests import weights_digest
@@ -17,7 +19,9 @@ from experts.improvement.history import History
 from experts.improvement.promotion import Decision
 from experts.improvement.run import Improvement, improve, register
 from experts.recipe import Improve
+from judges.verifiers import llm_judge
 from tests.fakes_improvement import Digest
+from ui.improve_commands import told
 from ui.improvement_page import write_page
 
 EXPERT = "toy/conversation"
@@ -119,3 +123,85 @@ def test_several_workers_are_averaged_and_the_background_is_not_staler_than_allo
 def test_only_a_built_expert_improves(home):
     with pytest.raises(UserError, match="Did you mean 'toy/conversation'"):
         improve(Improvement(home, "toy/conversatio", settings(), 0, print, verifier=Digest()))
+
+
+def test_after_a_rollback_the_stored_result_says_which_version_is_in_use(home):
+    result = improve(run_of(home))
+    assert (result["version"], result["current"], result["in_use"]) == (1, 1, True)
+    History.of(home, EXPERT).use(0)
+    again = improve(run_of(home))
+    assert (again["version"], again["current"], again["in_use"]) == (1, 0, False)
+    assert again["threads"] == result["threads"]
+    assert "not in use: version 0 is" in " ".join(told(again, home))
+
+
+class Killed(BaseException):
+    """What a kill is to the code that it strikes."""
+
+
+@pytest.fixture
+def kill_in_promotion(monkeypatch):
+    """A run that is killed before or after its version is made, and before result.json."""
+    add = History.add
+
+    def killed_run(run, place):
+        def killed(history, write, version):
+            if place == "after":
+                add(history, write, version)
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(History, "add", killed)
+            with pytest.raises(Killed):
+                improve(run)
+
+    return killed_run
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_kill_around_the_promotion_loses_no_result(home, kill_in_promotion, place):
+    """The same command tells what the run came to, and makes no second version."""
+    kill_in_promotion(run_of(home), place)
+    result = improve(run_of(home))
+    history = History.of(home, EXPERT)
+    assert result["promoted"]
+    assert (result["version"], result["in_use"], history.current, len(history.versions)) == (1, True, 1, 2)
+    assert result["threads"].get("learnt", 0) > 0
+    assert json.loads((Path(result["folder"]) / "result.json").read_text())["version"] == 1
+    assert not list(home.rglob("pending.json"))
+
+
+def test_a_rollback_before_a_killed_ending_is_finished_stands(home, kill_in_promotion):
+    kill_in_promotion(run_of(home), "after")
+    History.of(home, EXPERT).use(0)
+    result = improve(run_of(home))
+    assert (result["version"], result["in_use"], result["current"]) == (1, False, 0)
+
+
+def test_other_rules_rows_or_judges_make_another_run(home, monkeypatch):
+    """The folder's name covers safety rules, the verifier with the judging model of the environment, held-out rows, and
+    the tasks with their facts and system prompts."""
+
+    def names():
+        run = run_of(home)
+        llm = replace(run, verifier=llm_judge.Verifier.for_domain(run.domain))
+        return run, run.run_folder, llm.run_folder
+
+    run, folder, with_llm = names()
+    assert names()[1:] == (folder, with_llm)
+    monkeypatch.setenv("EXPERTSMITH_JUDGE_MODEL", "another")
+    assert names()[1] == folder
+    assert names()[2] != with_llm
+    task, example = run.tasks[0], run.examples[0]
+    changed = (
+        ("tasks", (replace(task, facts={"wanted": 1}),)),
+        ("tasks", (replace(task, request=(Message("system", "Other."), *task.request)),)),
+        ("examples", [replace(example, id="other")]),
+    )
+    for name, value in changed:
+        other = run_of(home)
+        vars(other)[name] = value if name == "examples" else (*value, *run.tasks[1:])
+        assert other.run_folder != folder
+    rule = SafetyRule("rule", "question", "x", "Say y.", ("y",))
+    monkeypatch.setattr(type(run.domain), "safety_rules", lambda domain: (rule,))
+    assert names()[1] != folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,3 +150,27 @@ def test_one_worker_of_two_with_all_lessons_is_alone_in_the_average(learner):
     alone = read_adapter(both.workers[0].work / "burst-1")
     for name, update in read_adapter(both.workers[1].own).items():
         torch.testing.assert_close(update.delta(), alone[name].delta(), rtol=1e-3, atol=1e-4)
+
+
+def test_the_rank_does_not_grow_with_every_promotion(learner):
+    """Three runs, each from what the one before learnt: of rank 2, 4 and 6 without a bound, here 2. What the cuts lose
+    is said (its size: test_averaging.py)."""
+    learner.study = replace(learner.study, max_rank=2)
+    ranks, lost = [], []
+    for number in range(3):
+        run = replace(learner, work=learner.work / str(number))
+        run.train(lessons(), 2, number)
+        ranks.append(max(update.down.shape[0] for update in read_adapter(run.checkpoint.adapter).values()))
+        lost.append(run.lost_by_rank)
+        learner.start = run.checkpoint
+    assert ranks == [2, 2, 2]
+    assert lost[0] == 0
+    assert all(0 <= share < 0.5 for share in lost)
+
+
+def test_a_burst_counts_the_tokens_that_it_trained(learner):
+    """Every row is trained once: its prompt once, and each candidate, which has the prompt's last token at its head."""
+    rows = lessons()
+    burst = learner.train(rows, 2, 1)
+    expected = sum(learner.num_tokens(as_preference(row, 0)) for row in rows)
+    assert burst.num_trained == pytest.approx(expected, rel=0.1)
