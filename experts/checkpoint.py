@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from domains.errors import UserError
-from experts.digests import digest_of, weights_digest
+from experts.digests import digest_of, tokenizer_digest, weights_digest
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -27,14 +27,22 @@ CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A base model and an adapter folder over it (None: the base alone)."""
+    """A base model and an adapter folder over it (None: the base alone). `tokenizer` is the folder of the tokenizer for
+    conversations where it is not the base's: a published base model often has no chat template."""
 
     base: Path
     adapter: Path | None = None
+    tokenizer: Path | None = None
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where the tokenizer for conversations is."""
+        return self.tokenizer or self.base
 
     def digest(self) -> str:
-        """The digest of both."""
-        return digest_of([weights_digest(self.base), weights_digest(self.adapter) if self.adapter else None])
+        """The digest of all of it."""
+        parts = [weights_digest(self.base), weights_digest(self.adapter) if self.adapter else None]
+        return digest_of(parts + ([tokenizer_digest(self.tokenizer)] if self.tokenizer else []))
 
 
 @dataclass(frozen=True)
@@ -160,4 +168,4 @@ def joined(start: Checkpoint, own: Path, target: Path) -> Checkpoint:
     """A trained adapter together with the one that its training started from, as one adapter in `target`."""
     parts = [(read_adapter(folder), 1.0) for folder in (start.adapter, own) if folder]
     write_adapter(compose(parts), start.base, target)
-    return Checkpoint(start.base, target)
+    return replace(start, adapter=target)
