@@ -88,13 +88,18 @@ def add_adapter(model: nn.Module, adapter: dict[str, LowRank]) -> None:
     """Add an adapter's updates to a model's weights in place."""
     for name, update in adapter.items():
         weight = model.get_parameter(f"{name}.weight")
-        if weight.shape != (update.up.shape[0], update.down.shape[1]):
-            raise UserError(
-                f"The adapter changes '{name}' as {update.up.shape[0]} x {update.down.shape[1]}, but the model has "
-                f"{' x '.join(map(str, weight.shape))} there. "
-                "Use the adapter with the base model that it was trained on."
-            )
-        weight.copy_((weight.float() + update.delta().to(weight.device)).to(weight.dtype))
+        weight.copy_(added(name, weight, update).to(weight.dtype))
+
+
+def added(name: str, weight: Tensor, update: LowRank) -> Tensor:
+    """A weight matrix with an update, in fp32."""
+    if weight.shape != (update.up.shape[0], update.down.shape[1]):
+        raise UserError(
+            f"The adapter changes '{name}' as {update.up.shape[0]} x {update.down.shape[1]}, but the model has "
+            f"{' x '.join(map(str, weight.shape))} there. "
+            "Use the adapter with the base model that it was trained on."
+        )
+    return weight.float() + update.delta().to(weight.device)
 
 
 def read_adapter(folder: Path) -> dict[str, LowRank]:

@@ -55,8 +55,8 @@ def versions() -> dict[str, str]:
 
 
 def write_expert(folder: Path, base: Path, card: Mapping[str, Any], tokenizer_folder: Path | None = None) -> None:
-    """Complete a folder of weights to an expert: tokenizer (the base's, unless it is given), `expert.json` and the model
-    card."""
+    """Complete a folder of weights to an expert: tokenizer (the base's, unless it is given), `expert.json` and the
+    model card."""
     tokenizer = load_tokenizer(tokenizer_folder or base)
     tokenizer.save_pretrained(folder)
     full = {

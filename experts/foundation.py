@@ -30,7 +30,7 @@ def base_checkpoint(settings: Foundation) -> Checkpoint:
     if not load_tokenizer(base).chat_template:
         raise UserError(
             f"The base model in {base} has no chat template and cannot read the tokens of {settings.instruct}. "
-            "Give a base and an instruct model with the same vocabulary, or add a chat template to the base's tokenizer."
+            "Take two models with the same vocabulary, or add a chat template to the base's tokenizer."
         )
     return Checkpoint(base)
 

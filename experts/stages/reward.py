@@ -24,7 +24,7 @@ from experts.device import Device, probe
 from experts.encoding import Tokenizer, completion_ids, prompt_ids
 from experts.ranks import rank, wait
 from experts.recipe import Training
-from experts.saving import gathered_weights
+from experts.saving import check_saved, gathered_weights, trained_shapes
 from experts.train import LOG, Log, MarkComplete, arguments, fit, num_steps
 
 CENTER = 0.01
