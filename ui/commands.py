@@ -210,7 +210,7 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
             arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
-            engine = Engine("ray", 0, uses_gpu=True) if options.engine == "ray" else Engine()
+            engine = Engine("ray", 0, runs_model=True) if options.engine == "ray" else Engine()
             plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
