@@ -28,10 +28,8 @@ from router.call_grammar import ToolUse
 BASE = "base"
 CONSTRAINED, REQUIRED = "+constrained", "+required"
 SFT, PREFERENCE = "sft", "sft+preference"
-STAGES = {
-    SFT: ("tools/calls_sft", "tools/calls", "tools/structured"),
-    PREFERENCE: ("tools/calls", "tools/conversation"),
-}
+STAGES = {SFT: ("calls_sft", "calls"), PREFERENCE: ("calls",)}  # tracks
+FIRST_DOMAIN = "tools"
 TRAINED_ON_PAIRS = "rows"  # the number that only preference optimization writes into a card
 DEFAULT = ("before", "prompt", "constrained", "sft", "sft+preference")
 BARE = "Functions:\n"
@@ -56,9 +54,11 @@ class Arm:
 
 
 def expert_of(stage: str, experts: Mapping[str, Expert]) -> str | None:
-    """The expert that ended with a stage of training; None where none did."""
+    """The expert that ended with a stage of training, of the domain `tools` if there are several; None where none
+    did."""
     wanted = stage == PREFERENCE
-    built = [name for name in STAGES[stage] if name in experts]
+    names = sorted(experts, key=lambda name: (name.partition("/")[0] != FIRST_DOMAIN, name))
+    built = [name for track in STAGES[stage] for name in names if name.rpartition("/")[2] == track]
     return next((name for name in built if (TRAINED_ON_PAIRS in experts[name].metrics) == wanted), None)
 
 
@@ -134,7 +134,9 @@ def load_models(home: Path, names: Sequence[str]) -> tuple[ArmModels, list[Arm],
     """The models of the arms, the arms that can be measured, and why others cannot. Without a home the foundation is
     measured alone."""
     built = built_experts(home) if home.is_dir() else {}
-    tools = {name: expert for name, expert in built.items() if name.partition("/")[0] == "tools" and expert.has_adapter}
+    tools = {
+        name: expert for name, expert in built.items() if name.rpartition("/")[2] in STAGES[SFT] and expert.has_adapter
+    }
     wanted = {name.removesuffix(CONSTRAINED).removesuffix(REQUIRED) for name in names}
     known = tools | {name: expert for name, expert in built.items() if name in wanted and expert.has_adapter}
     base = foundation_of(known)

@@ -266,5 +266,9 @@ def test_one_number_for_whatever_answers():
         assert all(prompt[0].content.startswith("You can call these functions") for prompt in prompts)
         return [known.get(prompt[1:], "Words.") for prompt in prompts]
 
-    assert call_accuracy(ask, 20) == pytest.approx(share)
-    assert call_accuracy(lambda prompts: ["Words."] * len(prompts), 20) == 0
+    found = call_accuracy(ask, 20)
+    assert found["value"] == pytest.approx(share, abs=1e-4)
+    assert found["low"] < found["value"] < found["high"]
+    assert found["n"] == sum(map(len, given.values()))
+    silent = call_accuracy(lambda prompts: ["Words."] * len(prompts), 20)
+    assert silent["value"] == silent["never_calling"] == 0
