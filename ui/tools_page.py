@@ -50,16 +50,16 @@ def render(found: Mapping[str, Any]) -> str:
 
 def warnings(found: Mapping[str, Any]) -> list[str]:
     """What of the arms has to be known to read their scores."""
-    limits = f"{found['max_context']} tokens with an answer of {found['max_tokens']}"
+    asked, limits = found["num_rows"], f"{found['max_context']} tokens with an answer of {found['max_tokens']}"
     long = [
-        f"{row['arm']}: {row['too_long']} of {found['num_rows']} rows had a prompt that was too long (more than {limits}) "
-        "and count as wrong."
+        f"{row['arm']}: {row['too_long']} of {asked} rows had a prompt that was too long (more than {limits}) and "
+        "count as wrong."
         for row in found["overall"]
         if row["too_long"]
     ]
     unbound = [
-        f"{arm['name']}: {arm['unbound']} of {arm['answers']} answers were free, because the schemas of their functions "
-        "cannot be followed."
+        f"{arm['name']}: {arm['unbound']} of {arm['answers']} answers were free, because the schemas of their "
+        "functions cannot be followed."
         for arm in found["arms"]
         if arm["unbound"]
     ]

@@ -272,3 +272,22 @@ def test_one_number_for_whatever_answers():
     assert found["n"] == sum(map(len, given.values()))
     silent = call_accuracy(lambda prompts: ["Words."] * len(prompts), 20)
     assert silent["value"] == silent["never_calling"] == 0
+
+
+NATIVE = (
+    "{% if tools %}<tools>{% for tool in tools %}{{ tool.function.name }}: {{ tool.function.description }};"
+    "{% endfor %}</tools>{% endif %}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+)
+
+
+def test_a_model_with_a_template_for_functions_sees_them_as_the_template_says(tmp_path):
+    write_base(tmp_path / "base")
+    models = ArmModels(tmp_path / "base", {})
+    models.tokenizer.chat_template = NATIVE
+    assert models.has_template
+    arm = parse_arm("before", {}, models.has_template)
+    text = models.tokenizer.decode(models.encode(arm, ASK, [PING]))
+    assert text == "<tools>ping: Says pong.;</tools>[user]Ping.[assistant]"
+    assert models.tokenizer.decode(models.encode(arm, ASK, [])) == "[user]Ping.[assistant]"
+    documented = models.tokenizer.decode(models.encode(parse_arm("prompt", {}, True), ASK, [PING]))
+    assert documented.startswith("[system]You can call these functions")
