@@ -34,7 +34,7 @@ def save_int8(source: Path, folder: Path) -> Path:
     model = quantized(load_base(source, torch.float32, "sdpa").eval())
     folder.mkdir(parents=True)
     for path in source.iterdir():
-        if path.suffix != ".safetensors":
+        if path.is_file() and path.suffix != ".safetensors":
             shutil.copy(path, folder / path.name)
     found, names = dict(plain_tensors(model)), []
     for name, module in model.named_modules():
