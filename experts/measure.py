@@ -249,7 +249,7 @@ class Given:
     def answered(self) -> Answered:
         """The form that judges take."""
         e, a = self.example, self.generated
-        return Answered(e.question, a.text, e.completion, e.checks, a.finished)
+        return Answered(e.question, a.text, e.completion, e.checks, a.finished, e.functions)
 
     def parts(self, judged: Judged | None = None) -> dict[str, Any]:
         """What a row keeps besides its value: the verdict's parts, the kind of example, why there is no value."""
