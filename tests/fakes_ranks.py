@@ -66,7 +66,6 @@ JOBS = {
     "head": Job("dph"),
     "reward": Job("reward"),
     "untied": Job("sft", base="untied"),
-    "untied_full": Job("dpo", training={"method": "full", "learning_rate": 1e-3}, base="untied"),
 }
 
 
