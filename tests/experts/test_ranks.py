@@ -36,7 +36,10 @@ def one(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=[pytest.param("ddp", marks=SLOW), pytest.param("fsdp2", marks=SLOW)])
     scope="module", params=[pytest.param("ddp", marks=pytest.mark.slow), pytest.param("fsdp2", marks=pytest.mark.slow)]
 )
 def two(request, tmp_path_factory):
