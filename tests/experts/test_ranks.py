@@ -40,8 +40,6 @@ SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=[pytest.param("ddp", marks=SLOW), pytest.param("fsdp2", marks=SLOW)])
-    scope="module", params=[pytest.param("ddp", marks=pytest.mark.slow), pytest.param("fsdp2", marks=pytest.mark.slow)]
-)
 def two(request, tmp_path_factory):
     """All jobs in two processes: each with the whole model, or with its part by the shipped FSDP2 configuration."""
     folder = prepared(tmp_path_factory.mktemp(request.param))
