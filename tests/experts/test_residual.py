@@ -217,7 +217,7 @@ def test_tokens_that_the_instruct_model_lacks_are_refused(trio, model, tmp_path)
 @pytest.mark.parametrize(
     ("route", "scale", "dapt_is_adapter"), [("identity", 1.0, True), ("weights", 1.5, True), ("weights", 1.0, False)]
 )
-def test_every_route_refuses_a_pair_of_other_tokens_alike(trio, model, base, tmp_path, route, scale, dapt_is_adapter):
+def test_every_route_refuses_a_pair_of_other_tokens_alike(trio, model, tmp_path, route, scale, dapt_is_adapter):
     """Adding the adapter to such an instruct model would work and mean nothing: its embeddings are of other tokens."""
     other = write_model(tmp_path / "base", model, byte_tokenizer(["<|more|>"]))
     write_adapter(random_adapter(model, WIDE, 4, 2.0, 3), other, tmp_path / "adapter")
