@@ -22,6 +22,7 @@ from router.selection import strategy_of
 from router.strategies import fixed
 
 TABLE = "strategies.json"
+STAGE = "router/strategies"
 
 
 @dataclass
@@ -49,7 +50,7 @@ def comparison_stage(home: Path, sources: Sources | None = None) -> Stage:
         return {"rows": len(rows)}
 
     inputs = {"router": digest_of(content), "rows": digest_of([repr(row) for row in rows]), "intervals": True}
-    return Stage("router/strategies", home / "router" / "strategies", inputs, measure)
+    return Stage(STAGE, home / "router" / "strategies", inputs, measure)
 
 
 def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utterance]) -> dict[str, Any]:
