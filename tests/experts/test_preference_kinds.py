@@ -15,7 +15,7 @@ def test_by_hand():
 
 
 def test_rows_have_their_kinds_and_the_same_values_without_them():
-    """Means rank the first rejected answer below the chosen one, rewards the second: 1 - 0 > 3 - 3 and 1 - 0 < 4 - 2."""
+    """By means and by rewards (1, 0 and 2) the first rejected answer is below the chosen one, the second above."""
     found = {"p": PreferenceScores((1.0, 3.0, 4.0), (-1.0, -2.0, -0.5))}
     reference = {"p": PreferenceScores((0.0, 3.0, 2.0), (0.0, 0.0, 0.0))}
     plain = list(preference_rows("dapt", found, reference))
