@@ -13,6 +13,7 @@ from domains.errors import UserError
 from domains.example import ROLES, TASKS, Document, Example, Message, Preference, SafetyRule, Task, Utterance
 
 Record = TypeVar("Record")
+DOCUMENT_SUFFIXES = (".md", ".txt")
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def parse_safety_rule(row: dict[str, Any]) -> SafetyRule:
 
 def read_documents(folder: Path) -> tuple[Document, ...]:
     """The sections of every Markdown or text file in a folder; a `## Sources` section is provenance, not text."""
-    files = [p.relative_to(folder) for p in sorted(folder.glob("**/*")) if p.suffix.lower() in {".md", ".txt"}]
+    files = [p.relative_to(folder) for p in sorted(folder.glob("**/*")) if p.suffix.lower() in DOCUMENT_SUFFIXES]
     shown_files = [p for p in files if not any(part.startswith(".") for part in p.parts)]
     names = [path.with_suffix("").as_posix() for path in shown_files]
     pairs = zip(names, shown_files, strict=True)

@@ -1,4 +1,5 @@
-"""Checks on a domain or a JSONL file: every bad row with line, field, reason and fix; then what splits would leak."""
+"""Checks on a domain or a JSONL file: every bad row with line, field, reason and fix; then files that nothing reads
+and what splits would leak."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from domains.near_duplicates import near_duplicates
 from domains.readers import Problem, Reading, RowError, parse_object, read_jsonl, rows
 from domains.row_formats import format_of
 from domains.row_source import is_row_source
+from domains.strays import strays
 from domains.tool_calls import RESPONSE_OPEN
 from domains.tool_rows import parser_beside
 from domains.training_rows import read_training_rows
@@ -88,9 +90,12 @@ def validate_domain(domain: Domain) -> Validation:
     problems += [p for name, reading in readings.items() for p in label_problems(domain, name, reading)]
     counts = {name: len(reading.records) for name, reading in readings.items()}
     counts["documents"] = len(domain.documents)
+    unread = tuple(strays(domain.folder))
     if not readings and not domain.documents:
-        raise UserError(f"{domain.folder} holds neither rows nor documents. Add JSONL files or documents/*.md.")
-    return Validation(counts, tuple(problems), tuple(leaks(domain, readings)))
+        raise UserError(
+            " ".join([f"{domain.folder} holds neither rows nor documents. Add JSONL files or documents/*.md.", *unread])
+        )
+    return Validation(counts, tuple(problems), (*unread, *leaks(domain, readings)))
 
 
 def label_problems(domain: Domain, name: str, reading: Reading[Any]) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from domains.example import Message
 from experts.digests import digest_of
 from experts.encoding import prompt_ids
 from experts.generate import Generated, Keep, generate
+from experts.progress import bar
 from judges.samples import FAILED, OK, SampleFile
 
 Prompt = Sequence[Message]
@@ -175,9 +176,11 @@ class Answerer:
         def keep(place: int, answer: Generated) -> None:
             if names[place] not in self.store:
                 self.store.add(names[place], answer)
+            progress.update()
 
         if names:
-            self.source.answer([asked[name] for name in names], decoding, keep)
+            with bar(len(names), "Answering") as progress:
+                self.source.answer([asked[name] for name in names], decoding, keep)
         return [self.store.get(key) for key in keys]
 
     def to_answer(self, asked: dict[str, Prompt], decoding: Decoding) -> list[str]:

@@ -261,7 +261,7 @@ def structured_stage(build: Build) -> Stage:
 
 
 def sft_after_dapt_stage(build: Build) -> Stage:
-    """The upper bound of the residual: the house instructions trained on top of the domain model."""
+    """What the residual is to save: the house instructions trained on top of the domain model, in every domain."""
     examples = Domain.load(HOUSE).examples("instructions", "train")
     return sft_track(build, "sft_after_dapt", build.dapt, examples, "Domain model after SFT on the house instructions.")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from experts.encoding import document_ids
 from experts.foundation import HOUSE
 from experts.generate import Generated, Keep
 from experts.logprobs import score
+from experts.preference_kinds import by_kind
 from experts.preferences import candidate_logprobs, encode_preference
+from experts.progress import shown
 from experts.recipe import Evaluation
 from judges.call_match import makes_calls
 from judges.classification import label_in
@@ -35,6 +38,7 @@ from judges.verdict import Answered, Judge
 LABEL_TOKENS = 8
 CALL_TOKENS = 256
 ROW_TOKENS = 1024
+NO_KINDS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass
@@ -158,7 +162,7 @@ class Subject:
         """Negative log-likelihood (nats) of each held-out document section."""
         model, tokenizer = self.local.model, self.local.text_tokenizer
         rows = []
-        for document in spread(domain.sections(split), self.settings.document_limit):
+        for document in shown(spread(domain.sections(split), self.settings.document_limit), "Reading documents"):
             ids = document_ids(tokenizer, document.text)
             batch = collate(pack(document_segments(ids, ROW_TOKENS), ROW_TOKENS), tokenizer.pad_token_id)
             logprobs = score(model, batch).token_logprobs_T
@@ -168,8 +172,8 @@ class Subject:
     def preference_logprobs(self, rows: Sequence[Preference]) -> dict[str, PreferenceScores]:
         """Sums and means of log-probabilities (nats) of every candidate, by row id."""
         model, tokenizer = self.local.model, self.local.tokenizer
-        encoded = [encode_preference(tokenizer, row) for row in rows]
-        batches = candidate_logprobs(model, encoded, ROW_TOKENS, tokenizer.pad_token_id)
+        encoded = shown([encode_preference(tokenizer, row) for row in rows], "Scoring preferences")
+        batches = [candidate_logprobs(model, [row], ROW_TOKENS, tokenizer.pad_token_id)[0] for row in encoded]
         return {
             row.id: PreferenceScores(
                 tuple(b.policy_BC[0].tolist()), tuple((b.policy_BC[0] / b.num_tokens_BC[0]).tolist())
@@ -279,22 +283,26 @@ def with_system(prompt: Sequence[Message], system: str | None) -> tuple[Message,
 
 
 def preference_rows(
-    arm: str, found: dict[str, PreferenceScores], reference: dict[str, PreferenceScores] | None
+    arm: str,
+    found: dict[str, PreferenceScores],
+    reference: dict[str, PreferenceScores] | None,
+    kinds: Mapping[str, Sequence[str]] = NO_KINDS,
 ) -> Iterable[Row]:
     """Per preference row: the share of rejected answers that score lower than the chosen one, and the mean margin.
 
     By mean log-probability per token for every arm; by implicit reward (log p - log p_ref, summed) where there is a
-    reference that is not the arm itself.
+    reference that is not the arm itself. `kinds`: row -> the kind of each rejected answer; where they are known, the
+    shares are kept by kind too.
     """
     for row_id, scores in found.items():
-        means = scores.means
+        means, known = scores.means, kinds.get(row_id, ())
         margins = [means[0] - other for other in means[1:]]
-        yield Row(arm, "preference_accuracy", row_id, mean(m > 0 for m in margins), {})
+        yield Row(arm, "preference_accuracy", row_id, mean(m > 0 for m in margins), by_kind(known, margins))
         yield Row(arm, "preference_margin", row_id, mean(margins), {})
         if reference is not None:
             rewards = [a - b for a, b in zip(scores.sums, reference[row_id].sums, strict=True)]
             gaps = [rewards[0] - other for other in rewards[1:]]
-            yield Row(arm, "reward_accuracy", row_id, mean(g > 0 for g in gaps), {})
+            yield Row(arm, "reward_accuracy", row_id, mean(g > 0 for g in gaps), by_kind(known, gaps))
             yield Row(arm, "reward_margin", row_id, mean(gaps), {})
 
 

@@ -195,6 +195,20 @@ def listed(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
+def check_pair(base: Path, instruct: Path) -> tuple[str, ...]:
+    """Refuse a base and an instruct model that cannot be subtracted, by what their files declare and without reading
+    a weight: other tensors, other shapes, tokens that the instruct model lacks. Returns the tokens that it alone has.
+    """
+    plan = plan_of(Parents(base, base, instruct))
+    terms_of(plan)
+    return plan.base_rows.only_instruct
+
+
+def terms_of(plan: Plan) -> dict[str, dict[str, Term]]:
+    """The tensors of the sum by the file that they will lie in."""
+    return {file: {name: plan.term(name) for name in names} for file, names in plan.shards().items()}
+
+
 def apply(
     parents: Parents, scale: float, target: Path, dtype: torch.dtype = torch.float32, tell: Tell | None = None
 ) -> MergeSummary:
@@ -205,7 +219,7 @@ def apply(
     if target.resolve() in {folder.resolve() for folder in (parents.dapt, parents.base, parents.instruct)}:
         raise UserError(f"{target} is one of the models that are added. Write the result to another folder.")
     plan = plan_of(parents)
-    shards = {file: {name: plan.term(name) for name in names} for file, names in plan.shards().items()}
+    shards = terms_of(plan)
     summary = MergeSummary(
         only_instruct_tokens=plan.base_rows.only_instruct,
         untied=plan.untied,

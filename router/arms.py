@@ -57,13 +57,18 @@ def likelihood_folder(run: Evaluation, arm: str) -> Path:
     return folder.with_name(f"{folder.name}.likelihood")
 
 
+def answer_step(run: Evaluation, arm: str) -> str:
+    """The name of an arm's first step, which is no stage: answers are kept one by one."""
+    return f"{run.domain.name}/evaluate/{arm}/answers"
+
+
 def answer_arm(run: Evaluation, arm: str) -> None:
     """Generate what is missing; every answer is on disk as soon as it has ended."""
     subject, system = subject_of(run, arm), system_prompt(run, arm)
     held = Held.of(run.domain, subject.settings)
     missing = sum(subject.answer.num_missing(*each) for each in arm_prompts(subject, held, system))
     if missing:
-        run.report(f"{run.domain.name}/evaluate/{arm}: {missing} answers")
+        run.report(f"{answer_step(run, arm)}: {missing} answers")
         generate_arm(subject, held, system)
 
 

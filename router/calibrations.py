@@ -67,11 +67,16 @@ def calibration_stage(home: Path, domain: str, name: str, judge: Judge, effort: 
         (folder / FILE).write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
         return {"agreement": found["agreement"], "trusted": found["trusted"], FAILED_ROWS: refused.count}
 
-    title = f"judges/{name}-{domain}" if name in DOMAIN_BOUND else f"judges/{name}"
+    title = calibration_name(name, domain)
     probes = digest_of([probe.as_dict() for probe in chosen])
     inputs = {"judge": judge_digest(name, judge), "probes": probes, "pairs": num_pairs if pairwise else 0}
     discard_failed(home / title)
     return Stage(title, home / title, inputs, run)
+
+
+def calibration_name(name: str, domain: str) -> str:
+    """The stage of a judge's calibration."""
+    return f"judges/{name}-{domain}" if name in DOMAIN_BOUND else f"judges/{name}"
 
 
 @dataclass

@@ -16,12 +16,13 @@ from router.calibration import Calibrated
 from router.engine import servable
 from router.fit import HomeSources, domains_of, stored
 from router.material import Sources
-from router.metrics import measured, median_ms
+from router.metrics import Scored, intervals, measured, median_ms
 from router.route import Strategy
 from router.selection import strategy_of
 from router.strategies import fixed
 
 TABLE = "strategies.json"
+STAGE = "router/strategies"
 
 
 @dataclass
@@ -48,13 +49,14 @@ def comparison_stage(home: Path, sources: Sources | None = None) -> Stage:
         (folder / TABLE).write_text(json.dumps(comparison(content, models, rows)), encoding="utf-8")
         return {"rows": len(rows)}
 
-    inputs = {"router": digest_of(content), "rows": digest_of([repr(row) for row in rows])}
-    return Stage("router/strategies", home / "router" / "strategies", inputs, measure)
+    inputs = {"router": digest_of(content), "rows": digest_of([repr(row) for row in rows]), "intervals": True}
+    return Stage(STAGE, home / "router" / "strategies", inputs, measure)
 
 
 def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utterance]) -> dict[str, Any]:
-    """{"strategies": a record each with accuracy, macro-F1, AUROC of out of scope, expected calibration error, median
-    milliseconds, temperature, threshold, and whether it is the default; "strategy_reliability": their bins}."""
+    """{"strategies": a record each with accuracy, macro-F1, AUROC of out of scope, expected calibration error and the
+    "intervals" of these, median milliseconds, temperature, threshold, and whether it is the default;
+    "strategy_reliability": their bins}."""
     texts, labels = [row.text for row in rows], [row.label for row in rows]
     known: dict[str, Strategy] = {}
     found = []
@@ -64,13 +66,18 @@ def comparison(content: Mapping[str, Any], sources: Sources, rows: Sequence[Utte
         scored = Calibrated(known[name], tuple(content["labels"]), values["temperature"])(texts)
         facts = {"temperature": values["temperature"], "threshold": values["threshold"]}
         speed = median_ms(partial(alone, plain), texts)
-        found.append({"strategy": name, **measured(scored, labels, values["threshold"]), **facts, "p50_ms": speed})
-    nothing = measured(fixed.Strategy()(texts), labels, 0.0)
+        found.append({"strategy": name, **numbers(scored, labels, values["threshold"]), **facts, "p50_ms": speed})
+    nothing = numbers(fixed.Strategy()(texts), labels, 0.0)
     found.append({"strategy": "fixed", **nothing, "temperature": 1.0, "threshold": 0.0, "p50_ms": 0.0})
     return {
         "strategy_reliability": {row["strategy"]: row.pop("reliability") for row in found},
         "strategies": [row | {"default": row["strategy"] == content.get("default")} for row in found],
     }
+
+
+def numbers(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Any]:
+    """What is measured of a strategy, with intervals."""
+    return measured(scored, labels, threshold) | {"intervals": intervals(scored, labels, threshold)}
 
 
 def alone(strategy: Strategy, text: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from router.llm_judging import llm_judge_stage
 from router.policies import Asked, Policies, end_to_end, route_all
 from router.records import read_json, read_rows, write_json, write_rows
 from router.route import Router
+from router.steps import Numbered, steps
 
 ARMS = {
     "foundation": "The base model as published.",
@@ -77,7 +78,8 @@ UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "sett
 @dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm. `endpoints`:
-    models of others to compare with, by the name of their arm. `engine`: where local models answer."""
+    models of others to compare with, by the name of their arm. `engine`: where local models answer. `remarks`: what the
+    caller has to say in the report."""
 
     build: Build
     report: Callable[[str], None]
@@ -88,6 +90,7 @@ class Evaluation:
     judge_is_weak: bool = False
     endpoints: Mapping[str, AnyEndpoint] = field(default_factory=dict)
     engine: Engine = Engine()
+    remarks: tuple[str, ...] = ()
 
     @property
     def arms(self) -> dict[str, str]:
@@ -121,6 +124,12 @@ class Evaluation:
     def data(self) -> str:
         """The digest of all data that is measured on."""
         return digest_of([data_digest(self.domain), data_digest(Domain.load(HOUSE))])
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether the residual's scale is swept: only where it is an adapter, as in the embedded default."""
+        dapt = self.build.dapt if "dapt" in self.arm_names else None
+        return dapt is not None and dapt.adapter is not None and self.build.instruct.base == dapt.base
 
     def checkpoint(self, arm: str) -> Checkpoint:
         """The model of an arm."""
@@ -157,9 +166,7 @@ def sweep_stage(run: Evaluation, scale: float) -> Stage:
 
 
 def sweep(run: Evaluation) -> list[dict[str, Any]]:
-    """The scale sweep; only where the residual is an adapter, as in the embedded default."""
-    if run.build.instruct.base != run.build.dapt.base or run.build.dapt.adapter is None:
-        return []
+    """The scale sweep."""
     points = []
     for scale in run.build.recipe.residual.sweep:
         run_reported(run, sweep_stage(run, scale))
@@ -177,6 +184,7 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
 
 def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     """Measure everything and make the report; the judges are tested first."""
+    run = replace(run, report=Numbered(tuple(steps(run, router is not None)), run.report))
     judges = calibrations(run)
     for arm in run.arms:
         answer_arm(run, arm)
@@ -196,7 +204,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
         routing=routing(run, router, distrusted(judges)) if router and CALLS not in run.domain.tracks else {},
-        sweep=sweep(run) if "dapt" in run.arm_names else [],
+        sweep=sweep(run) if run.is_swept else [],
         notes=notes(run),
         items=item_facts(run.domain, Domain.load(HOUSE)),
         lengths={arm: {item: len(text.split()) for item, text in found.items()} for arm, found in texts.items()},
@@ -232,12 +240,13 @@ def openers(answers: Sequence[str]) -> dict[str, Any]:
 def all_rows(run: Evaluation) -> Iterable[Row]:
     """The rows of every arm; preference rows are made here because they need the reference arm."""
     found = {arm: preference_scores(run, arm) for arm in run.arms}
+    kinds = {row.id: row.rejected_kinds for row in run.domain.preferences("test")}
     reference = found.get("dapt_residual")
     for arm in run.arms:
         folder = arm_folder(run, arm)
         yield from read_rows(folder / ROWS)
         yield from read_rows(likelihood_folder(run, arm) / ROWS) if has_likelihoods(run, arm) else ()
-        yield from preference_rows(arm, found[arm], None if arm == "dapt_residual" else reference)
+        yield from preference_rows(arm, found[arm], None if arm == "dapt_residual" else reference, kinds)
         if run.llm_judge is not None:
             yield from read_rows(folder.with_name(f"{folder.name}.llm_judge") / ROWS)
 
@@ -329,6 +338,7 @@ def notes(run: Evaluation) -> list[str]:
         "Domain text is held out by section: other sections of the same documents were trained on.",
         "The arm 'instruct with a prompt' is measured on questions only.",
         epochs_note(run),
+        *run.remarks,
     ]
     if "safety" in run.judge_names:
         found.append(

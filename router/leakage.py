@@ -29,10 +29,16 @@ def leakage(run: Evaluation, run_stage: Callable[[Stage], None]) -> dict[str, An
     return {"contamination": found, "memorisation": memorised(run, run_stage)}
 
 
-def memorised(run: Evaluation, run_stage: Callable[[Stage], None]) -> list[dict[str, Any]]:
-    """The memorisation probe of the arms around domain pretraining; none when its limit is 0."""
+def probed_arms(run: Evaluation) -> list[str]:
+    """The arms around domain pretraining, first the one to compare with; none when the probe's limit is 0."""
     arms = [arm for arm in ARMS if arm in run.arm_names]
-    if not run.build.recipe.evaluation.memorisation_limit or len(arms) < 2:
+    return arms if run.build.recipe.evaluation.memorisation_limit and len(arms) > 1 else []
+
+
+def memorised(run: Evaluation, run_stage: Callable[[Stage], None]) -> list[dict[str, Any]]:
+    """The memorisation probe: one record per arm."""
+    arms = probed_arms(run)
+    if not arms:
         return []
     found = {}
     for arm in arms:

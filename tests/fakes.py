@@ -133,6 +133,7 @@ def domain_rows(name: str) -> dict[str, list[dict[str, Any]]]:
                 "prompt": turns(f"Where does my {t} go?"),
                 "chosen": reply(f"I see. Put the {t} away."),
                 "rejected": [reply("No."), reply(f"Who cares about a {t}?")][: 1 + i % 2],
+                "rejected_kinds": ["short", "cold"][: 1 + i % 2],
             }
             for i, t in both
         ],

@@ -18,7 +18,7 @@ ARMS = {
     "instruct_prompted": "Instruct with the domain's system prompt.",
     "dapt": "The foundation trained on the domain's documents.",
     "dapt_residual": "DAPT plus the instruction residual (instruct - foundation).",
-    "sft_after_dapt": "SFT on the house instructions after DAPT: the upper bound.",
+    "sft_after_dapt": "SFT on the house instructions after DAPT, per domain: what the residual is to save.",
     "conversation": "DPO on preference pairs, starting from DAPT + residual.",
     "structured": "SFT on classification and summaries, starting from DAPT + residual.",
     "multi_task": "SFT and DPO in one adapter.",

@@ -57,6 +57,10 @@ def problems(text: str) -> set[str]:
     return found
 
 
+def test_a_test_that_hangs_fails_in_the_time_of_a_whole_run(pytestconfig):
+    assert 0 < float(pytestconfig.getini("timeout")) <= 900
+
+
 def test_the_pages_have_the_commands_that_are_checked_here():
     programs = {line.split()[0] for page in PAGES for line in commands(page)}
     assert programs == {"expertsmith", "python", "vllm", "llama-server", "cp", "ollama", "pip", "docker"}

@@ -203,7 +203,10 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     judges = names(options.judges) or (*recipe.evaluation.judges, "llm_judge")
     offline = tuple(j for j in judges if j != "llm_judge")
     weak = not os.environ.get("OPENAI_BASE_URL")
-    assistant = LocalAssistant.load(options.home)
+    remarks = apart_remarks(options.home)
+    assistant = None if remarks else LocalAssistant.load(options.home)
+    if weak and assistant is None:
+        judges = offline
     done = []
     settings = recipe.evaluation.settings.get("llm_judge", {})
     with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
@@ -211,10 +214,23 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
             each = Build(Domain.load(name), recipe, options.home)
             arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
             engine = Engine("ray", 0, runs_model=True) if options.engine == "ray" else Engine()
-            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine)
-            report = run(plan, assistant.router, options.command)
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine, remarks)
+            report = run(plan, assistant.router if assistant else None, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
+
+
+def apart_remarks(home: Path) -> tuple[str, ...]:
+    """What a report has to say where the experts cannot be served by one process; nothing where they can."""
+    from experts.expert import experts_apart
+
+    apart = experts_apart(home)
+    if not apart:
+        return ()
+    return (
+        f"{', '.join(apart)} and the general model share no base, so no process serves them together: there is no "
+        "router to measure, and no judge of our own (set OPENAI_BASE_URL for one).",
+    )
 
 
 def check_built(each: Any) -> None:

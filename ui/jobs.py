@@ -2,12 +2,13 @@
 
 On a CPU two processes of one thread do more than one process of two. A child dies with its parent, also when that one
 is killed; what it left unfinished goes on in the next run. A task that fails is left to the caller, which runs it again
-in its own process and so meets the error itself.
+in its own process and so meets the error itself; of one that the system killed it says so, because nobody else does.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +16,10 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+import psutil
+
 Task = Callable[[], object]
+GIB = 2**30
 
 
 def side_by_side(tasks: Sequence[Task], jobs: int) -> None:
@@ -32,11 +36,28 @@ def side_by_side(tasks: Sequence[Task], jobs: int) -> None:
                 running.append(waiting.pop(0))
                 running[-1].start()
             wait([process.sentinel for process in running])
+            for process in running:
+                tell_if_killed(process.exitcode)
             running = [process for process in running if process.is_alive()]
     finally:
         for process in running:
             process.terminate()
             process.join()
+
+
+def tell_if_killed(code: int | None) -> None:
+    """Say that a process was killed (a negative exit code is a signal), which it could not say itself."""
+    if code is None or code >= 0:
+        return
+    memory = psutil.virtual_memory()
+    cause = " The usual reason is that the memory was used up." if -code == signal.SIGKILL else ""
+    print(
+        f"A process beside others was killed (exit {code}).{cause} The machine has {memory.total / GIB:.1f} GiB, of "
+        f"which {memory.available / GIB:.1f} GiB are free now. Its work goes on here, alone; if that is killed too, "
+        "stop other programs, or run the same command again with --jobs 1.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def num_cores() -> int:

@@ -21,7 +21,7 @@ from judges.comparisons import Comparison
 from judges.headlines import Headline, arm_title, format_interval, format_p, format_value, summary
 from judges.metrics import Metric, metric_info
 from judges.report import Report, routing_accuracy
-from ui import report_answers, report_tables
+from ui import report_answers, report_kinds, report_tables
 from ui.plots import Calibrated, Effect, Point, forest, reliability_diagram, trade_off
 from ui.report_decision import decision
 
@@ -31,6 +31,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = (
     ("effects", "Effects", ("forests",)),
     ("groups", "For whom", ("subgroups",)),
+    ("kinds", "Rejected answers", ("preference_kinds",)),
     ("win-rates", "Equal length", ("win_rates",)),
     ("residual", "Residual", ("sweep",)),
     ("routing", "Routing", ("confusion", "end_to_end")),
@@ -102,6 +103,7 @@ def _tables(report: Report) -> dict[str, Any]:
         "comparisons": report_tables.comparisons(report),
         "win_rates": report_tables.win_rates(report),
         "subgroups": report_tables.subgroups(report),
+        "preference_kinds": report_kinds.preference_kinds(report),
         "forgetting": report_tables.forgetting(report),
         "contamination_rule": contamination.get("rule", ""),
         "contamination_files": report_tables.contamination_files(contamination),

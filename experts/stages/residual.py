@@ -2,7 +2,8 @@
 
 Three routes give the same weights. `adapters`: the instruct model is an adapter over the base, so the sum is one
 adapter. `identity`: the domain pretraining is LoRA and the scale is 1, so the sum is the instruct model with the
-base-trained adapter. `weights`: any other pair, streamed tensor by tensor.
+base-trained adapter; the pair has to be one that could be subtracted. `weights`: any other pair, streamed tensor by
+tensor.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def run(base: Checkpoint, instruct: Checkpoint, dapt: Checkpoint, settings: Resi
     if route == "weights":
         metrics |= merge_weights(base, instruct, dapt, settings, folder)
     else:
+        if route == "identity":
+            metrics["only_instruct_tokens"] = list(residual.check_pair(base.base, instruct.base))
         parts = [(read_adapter(dapt.adapter), 1.0)] if dapt.adapter else []
         if route == "adapters" and instruct.adapter is not None:
             parts.append((read_adapter(instruct.adapter), settings.scale))

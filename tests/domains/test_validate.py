@@ -39,6 +39,45 @@ def test_every_shipped_domain_validates(name):
     assert found.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("stray", "near"),
+    [
+        ("preference.jsonl", "preferences.jsonl"),
+        ("Routing.JSONL", "routing.jsonl"),
+        ("preferences.json", "preferences.jsonl"),
+        ("classifications.csv", "classification.jsonl"),
+        ("domain.tml", "domain.toml"),
+        ("document/a.md", "documents"),
+        ("zebra.jsonl", ""),
+        ("documents/guide.pdf", "domain new NAME --documents DIR"),
+        ("documents/more/Guide.DOCX", "domain new NAME --documents DIR"),
+    ],
+)
+def test_a_file_that_nothing_reads_is_a_warning(folder, stray, near):
+    (folder / stray).parent.mkdir(exist_ok=True)
+    (folder / stray).write_bytes(b"?")
+    found = validate(str(folder))
+    assert found.ok
+    (warning,) = found.warnings
+    assert warning.startswith(f"{stray.removesuffix('/a.md')} is not read: ")
+    assert near in warning
+    assert ("Did you mean" in warning) == bool(near and "NAME" not in near)
+
+
+def test_files_beside_the_data_are_no_strays(folder):
+    for name in ("README.md", "LICENSE", "notes.txt", ".hidden.jsonl", "documents/.DS_Store"):
+        (folder / name).write_text("x")
+    assert validate(str(folder)).warnings == ()
+
+
+def test_an_empty_domain_says_which_files_were_not_read(folder):
+    for path in [*folder.glob("*.jsonl"), *folder.glob("documents/*")]:
+        path.unlink()
+    (folder / "preference.jsonl").write_text("{}")
+    with pytest.raises(UserError, match="neither rows nor documents.* preference.jsonl is not read"):
+        validate(str(folder))
+
+
 @pytest.mark.parametrize(("file_name", "change", "field", "reason"), BAD)
 def test_each_kind_of_bad_row_is_reported_in_its_domain(folder, file_name, change, field, reason):
     rows = domain_rows("toy")[file_name]

@@ -214,6 +214,33 @@ def test_tokens_that_the_instruct_model_lacks_are_refused(trio, model, tmp_path)
         apply(Parents(trio.dapt, folder, trio.instruct), 1.0, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("route", "scale", "dapt_is_adapter"), [("identity", 1.0, True), ("weights", 1.5, True), ("weights", 1.0, False)]
+)
+def test_every_route_refuses_a_pair_of_other_tokens_alike(trio, model, tmp_path, route, scale, dapt_is_adapter):
+    """Adding the adapter to such an instruct model would work and mean nothing: its embeddings are of other tokens."""
+    other = write_model(tmp_path / "base", model, byte_tokenizer(["<|more|>"]))
+    write_adapter(random_adapter(model, WIDE, 4, 2.0, 3), other, tmp_path / "adapter")
+    dapt = Checkpoint(other, tmp_path / "adapter") if dapt_is_adapter else Checkpoint(trio.dapt)
+    instruct = Checkpoint(trio.instruct)
+    assert stage.route_of(Checkpoint(other), instruct, dapt, scale) == route
+    settings = Residual(scale=scale, require_stop=False)
+    with pytest.raises(UserError, match=r"1 tokens that the instruct model lacks \(such as '<\|more\|>'\)"):
+        stage.run(Checkpoint(other), instruct, dapt, settings, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
+def test_identity_refuses_another_architecture_and_notes_new_tokens(trio, model, adapters, base, tmp_path):
+    dapt = Checkpoint(base, adapters / "dapt")
+    wide = write_model(tmp_path / "wide", tiny_model(hidden_size=64), byte_tokenizer())
+    with pytest.raises(UserError, match="one architecture"):
+        stage.run(Checkpoint(base), Checkpoint(wide), dapt, SETTINGS, tmp_path / "a")
+    grown = renumbered(perturbed(model, 0.05, 1), list(range(256)), 259, 7)
+    folder = write_model(tmp_path / "grown", grown, byte_tokenizer(["<|new|>"]))
+    found = stage.run(Checkpoint(base), Checkpoint(folder), dapt, SETTINGS, tmp_path / "b")
+    assert (found["route"], found["only_instruct_tokens"]) == ("identity", ["<|new|>"])
+
+
 def test_different_shapes_are_refused(trio, tmp_path):
     folder = write_model(tmp_path / "wide", tiny_model(hidden_size=64), byte_tokenizer())
     with pytest.raises(UserError, match="one architecture"):

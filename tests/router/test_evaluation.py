@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from judges.report import Report, load
 from router.evaluation import ARMS, Evaluation, evaluate
 from router.route import Router
+from router.steps import Numbered, steps
 from ui.report_page import render
 
 
@@ -34,6 +36,37 @@ def run(built, lines) -> Evaluation:
 @pytest.fixture(scope="module")
 def report(run) -> Report:
     return evaluate(run, Router(ByPunctuation(), "by_punctuation", 0.0), "expertsmith evaluate toy")
+
+
+def test_every_line_says_how_far_it_is(run, report, lines):
+    """Some steps may be done already, such as calibrations that other tests made; the others come in their order."""
+    names, found = list(steps(run, has_router=True)), [re.fullmatch(r"\[(\d+)/(\d+)\] (.+)", line) for line in lines]
+    assert all(found), lines
+    assert [int(each[1]) for each in found] == sorted({int(each[1]) for each in found})
+    assert {int(each[2]) for each in found} == {len(names)}
+    told = [each[3].partition(": ")[0] for each in found]
+    assert told == [names[int(each[1]) - 1] for each in found]
+    assert {"toy/evaluate/dapt/answers", "toy/evaluate/dapt/likelihood", "toy/evaluate/scale 1.0"} <= set(told)
+
+
+def test_lines_of_no_step_stay_as_they_are():
+    said = []
+    numbered = Numbered(("a", "a/b"), said.append)
+    for line in ("a", "a/b: 3 answers", "a/b/c", "other"):
+        numbered(line)
+    assert said == ["[1/2] a", "[2/2] a/b: 3 answers", "a/b/c", "other"]
+
+
+def test_preferences_are_kept_by_kind_of_rejected_answer(run, report):
+    """The toy rows have one or two rejected answers, each of its own kind: a row's share is the mean over its kinds."""
+    known = {row.id: row.rejected_kinds for row in run.domain.preferences("test")}
+    found = [row for row in report.rows if row.metric in ("preference_accuracy", "reward_accuracy")]
+    assert {row.metric for row in found} == {"preference_accuracy", "reward_accuracy"}
+    for row in found:
+        kinds = row.parts["by_kind"]
+        assert tuple(kinds) == known[row.item]
+        assert row.value == pytest.approx(sum(kinds.values()) / len(kinds))
+    assert "Preference accuracy by kind of rejected answer" in render(report)
 
 
 def test_regret_is_the_oracle_minus_the_policy(report):

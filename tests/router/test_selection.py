@@ -185,6 +185,9 @@ def test_the_comparison_has_every_strategy(content, sources, domain):
     assert found["nearest"]["macro_f1"] == 1.0
     assert found["fixed"]["auroc_out_of_scope"] == 0.5
     assert found["fixed"]["accuracy"] == pytest.approx(np.mean([row.label == "general" for row in rows]), abs=1e-4)
+    for record in found.values():
+        assert record["intervals"].keys() == {"accuracy", "macro_f1", "auroc_out_of_scope", "ece"}
+        assert record["intervals"]["accuracy"]["low"] <= record["accuracy"] <= record["intervals"]["accuracy"]["high"]
     assert table["strategy_reliability"].keys() == found.keys()
     for bins in table["strategy_reliability"].values():
         assert sum(each["n"] for each in bins["bins"]) == bins["n"] == len(rows)
@@ -267,4 +270,4 @@ def test_the_comparison_of_a_home_is_measured_once(home):
     engine = Engine(home)
     stage = comparison_stage(home, HomeSources(home, engine.experts, engine))
     assert not stage.done
-    assert stage.inputs.keys() == {"router", "rows"}
+    assert stage.inputs.keys() == {"router", "rows", "intervals"}

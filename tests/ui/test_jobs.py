@@ -1,6 +1,8 @@
 """Domains side by side: a process each, with its share of the cores; it dies with its parent."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +38,21 @@ def test_one_task_or_one_job_is_left_to_the_caller(tmp_path, names, jobs):
 def test_a_failed_task_is_left_to_the_caller(tmp_path):
     side_by_side([partial(fail, tmp_path, "a"), partial(note, tmp_path, "b")], 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def kill_itself(folder, name):
+    note(folder, name)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_task_is_told_with_the_memory_there_is(tmp_path, capfd):
+    """What the kernel does when memory runs out: nobody else says it. A task that fails by itself says it itself."""
+    tasks = [partial(kill_itself, tmp_path, "a"), partial(fail, tmp_path, "b"), partial(note, tmp_path, "c")]
+    side_by_side(tasks, 2)
+    said = capfd.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert said.count("was killed (exit -9)") == 1
+    assert re.search(r"The machine has [\d.]+ GiB, of which [\d.]+ GiB are free now.*--jobs 1", said)
 
 
 PARENT = """
