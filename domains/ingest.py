@@ -25,7 +25,7 @@ from domains.formats import Limits, Part, bounded, read_file, refusal
 from domains.pii.detect import redacted
 from domains.plugins import load_plugin
 
-VERSION = 2
+VERSION = 3
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -157,7 +157,7 @@ class FileWork:
         self.characters += len(part.text)
         self.notes += part.notes
         blocks: tuple[Block, ...] = tuple(blocks_of(part))
-        self.count("boilerplate", [Change("removed", "navigation", text) for text in part.removed])
+        self.count("boilerplate", [Change("removed", left.reason, left.text) for left in part.removed])
         for stage in FILE_STAGES:
             cleaned = load_plugin("domains.cleaning", stage, "cleaning stage").clean(blocks, self.context)
             self.tallies[stage].add_sizes(blocks, cleaned.blocks)
