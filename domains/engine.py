@@ -30,13 +30,13 @@ EXTRA = "--engine ray needs one more package: install it with 'pip install exper
 
 @dataclass(frozen=True)
 class Engine:
-    """Where work is done, and by how many at a time. On Ray, `workers` 0 is one for each CPU of the cluster, or
-    for each GPU where there are some and the work uses one; work and items go to other processes, so they must be
-    picklable; the environment `variables` that are set here are set there."""
+    """Where work is done, and by how many at a time. On Ray, `workers` 0 is one for each CPU of the cluster; where the
+    work runs a model, one for each GPU, or without any one for each machine, with all its CPUs. Work and items go to
+    other processes, so they must be picklable; the environment `variables` that are set here are set there."""
 
     kind: Kind = "threads"
     workers: int = 1
-    uses_gpu: bool = False
+    runs_model: bool = False
     variables: tuple[str, ...] = ()
 
     @property
@@ -129,19 +129,34 @@ def ray_results(work: Callable[[Item], Result], items: Iterable[Item], engine: E
     """Tasks on Ray, which runs those of a killed worker or a lost machine again."""
     with ray_library() as ray:
         there = ray.cluster_resources()
-        num_gpus = int(there.get("GPU", 0)) if engine.uses_gpu else 0
+        num_gpus = int(there.get("GPU", 0)) if engine.runs_model else 0
+        num_cpus = machine_cpus(ray) if engine.runs_model and not num_gpus else 1
         function = work if isinstance(work, FunctionType) else calling(work)
-        given = set_here(engine.variables)
-        environment = {"env_vars": given} if given else None
-        task = ray.remote(max_retries=MAX_TRIES - 1, num_gpus=min(1, num_gpus), runtime_env=environment)(function)
-        limit = AHEAD * (engine.workers or num_gpus or int(there.get("CPU", 1)))
+        variables = set_here(engine.variables) | {"OMP_NUM_THREADS": str(num_cpus)}
+        task = ray.remote(
+            max_retries=MAX_TRIES - 1,
+            num_cpus=num_cpus,
+            num_gpus=min(1, num_gpus),
+            runtime_env={"env_vars": variables},
+        )(function)
+        room = engine.workers or num_gpus or max(1, int(there.get("CPU", 1)) // num_cpus)
         waiting: deque[Any] = deque()
+        running: list[Any] = []
         for item in items:
+            while engine.workers and len(running) >= engine.workers:
+                running = ray.wait(running)[1]
             waiting.append(task.remote(item))
-            if len(waiting) >= limit:
+            running = [*running, waiting[-1]] if engine.workers else []
+            if len(waiting) >= AHEAD * room:
                 yield ray_result(ray, waiting.popleft())
         while waiting:
             yield ray_result(ray, waiting.popleft())
+
+
+def machine_cpus(ray: Any) -> int:
+    """The CPUs of the smallest machine of the cluster that has any."""
+    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return min((cpus for cpus in found if cpus), default=1)
 
 
 def set_here(variables: Sequence[str]) -> dict[str, str]:
@@ -168,6 +183,7 @@ def ray_result(ray: Any, reference: Any) -> Any:
         ray.exceptions.WorkerCrashedError,
         ray.exceptions.OutOfMemoryError,
         ray.exceptions.NodeDiedError,
+        ray.exceptions.ObjectLostError,
         ray.exceptions.LocalRayletDiedError,
     ) as error:
         raise UserError(
@@ -186,9 +202,7 @@ def ray_library() -> Iterator[Any]:
         raise UserError(EXTRA) from None
     ours = not ray.is_initialized()
     if ours:
-        threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-        environment = {"env_vars": {"OMP_NUM_THREADS": threads}}
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield ray
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from experts.checkpoint import CONFIG, Checkpoint, joined, load_tokenizer
 from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
-from experts.foundation import HOUSE, base_folder, instruct_checkpoint
+from experts.foundation import HOUSE, base_checkpoint, instruct_checkpoint
 from experts.journal import RECORD, Stage, discard, read_record, run_stage
 from experts.preferences import load_objective
 from experts.quantized import check_methods
@@ -84,7 +84,7 @@ class Build:
     @cached_property
     def base(self) -> Checkpoint:
         """The base model."""
-        return Checkpoint(base_folder(self.recipe.foundation))
+        return base_checkpoint(self.recipe.foundation)
 
     @cached_property
     def base_digest(self) -> str:
@@ -100,7 +100,7 @@ class Build:
     def dapt(self) -> Checkpoint:
         """The base model after domain pretraining."""
         folder = self.folder / "pretrain"
-        return Checkpoint(self.base.base, folder) if (folder / CONFIG).exists() else Checkpoint(folder)
+        return replace(self.base, **{"adapter" if (folder / CONFIG).exists() else "base": folder})
 
     @property
     def dapt_residual(self) -> Checkpoint:
@@ -120,8 +120,7 @@ class Build:
         folder = self.folder / name
         if (folder / RECORD).exists() and not (folder / CONFIG).exists():
             return Checkpoint(folder)
-        base = self.dapt.base if name == "sft_after_dapt" else self.dapt_residual.base
-        return Checkpoint(base, folder)
+        return replace(self.dapt if name == "sft_after_dapt" else self.dapt_residual, adapter=folder)
 
     def expert(self, name: str) -> Checkpoint:
         """A built expert by name."""
@@ -352,11 +351,12 @@ def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> 
     if is_adapter:
         joined(parts.start, work, folder)
     else:
-        load_tokenizer(parts.start.base).save_pretrained(folder)
+        load_tokenizer(parts.start.tokenizer_folder).save_pretrained(folder)
     for pattern in ("*.jsonl", "head.*", *(() if is_adapter else FULL_WEIGHTS)):
         for path in work.glob(pattern):
             shutil.copy(path, folder / path.name)
-    write_expert(folder, parts.start.base if is_adapter else folder, card(build, name, about, parts))
+    model = parts.start if is_adapter else Checkpoint(folder)
+    write_expert(folder, model.base, card(build, name, about, parts), model.tokenizer_folder)
     discard(work)
     return parts.metrics
 

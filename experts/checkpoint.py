@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from domains.errors import UserError
-from experts.digests import digest_of, weights_digest
+from experts.digests import digest_of, tokenizer_digest, weights_digest
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -27,14 +27,22 @@ CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A base model and an adapter folder over it (None: the base alone)."""
+    """A base model and an adapter folder over it (None: the base alone). `tokenizer` is the folder of the tokenizer for
+    conversations where it is not the base's: a published base model often has no chat template."""
 
     base: Path
     adapter: Path | None = None
+    tokenizer: Path | None = None
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where the tokenizer for conversations is."""
+        return self.tokenizer or self.base
 
     def digest(self) -> str:
-        """The digest of both."""
-        return digest_of([weights_digest(self.base), weights_digest(self.adapter) if self.adapter else None])
+        """The digest of all of it."""
+        parts = [weights_digest(self.base), weights_digest(self.adapter) if self.adapter else None]
+        return digest_of(parts + ([tokenizer_digest(self.tokenizer)] if self.tokenizer else []))
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,18 @@ def add_adapter(model: nn.Module, adapter: dict[str, LowRank]) -> None:
     """Add an adapter's updates to a model's weights in place."""
     for name, update in adapter.items():
         weight = model.get_parameter(f"{name}.weight")
-        if weight.shape != (update.up.shape[0], update.down.shape[1]):
-            raise UserError(
-                f"The adapter changes '{name}' as {update.up.shape[0]} x {update.down.shape[1]}, but the model has "
-                f"{' x '.join(map(str, weight.shape))} there. "
-                "Use the adapter with the base model that it was trained on."
-            )
-        weight.copy_((weight.float() + update.delta().to(weight.device)).to(weight.dtype))
+        weight.copy_(added(name, weight, update).to(weight.dtype))
+
+
+def added(name: str, weight: Tensor, update: LowRank) -> Tensor:
+    """A weight matrix with an update, in fp32."""
+    if weight.shape != (update.up.shape[0], update.down.shape[1]):
+        raise UserError(
+            f"The adapter changes '{name}' as {update.up.shape[0]} x {update.down.shape[1]}, but the model has "
+            f"{' x '.join(map(str, weight.shape))} there. "
+            "Use the adapter with the base model that it was trained on."
+        )
+    return weight.float() + update.delta().to(weight.device)
 
 
 def read_adapter(folder: Path) -> dict[str, LowRank]:
@@ -160,4 +173,4 @@ def joined(start: Checkpoint, own: Path, target: Path) -> Checkpoint:
     """A trained adapter together with the one that its training started from, as one adapter in `target`."""
     parts = [(read_adapter(folder), 1.0) for folder in (start.adapter, own) if folder]
     write_adapter(compose(parts), start.base, target)
-    return Checkpoint(start.base, target)
+    return replace(start, adapter=target)

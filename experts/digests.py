@@ -36,3 +36,8 @@ def folder_digest(folder: Path, patterns: tuple[str, ...] = ("*",)) -> str:
 def weights_digest(folder: Path) -> str:
     """The digest of a model's or an adapter's weights and configuration."""
     return folder_digest(folder, ("*.safetensors", "config.json", "adapter_config.json"))
+
+
+def tokenizer_digest(folder: Path) -> str:
+    """The digest of a tokenizer's files, its chat template among them."""
+    return folder_digest(folder, ("tokenizer*", "special_tokens_map.json", "chat_template*"))

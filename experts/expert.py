@@ -54,9 +54,10 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def write_expert(folder: Path, base: Path, card: Mapping[str, Any]) -> None:
-    """Complete a folder of weights to an expert: tokenizer, `expert.json` and the model card."""
-    tokenizer = load_tokenizer(base)
+def write_expert(folder: Path, base: Path, card: Mapping[str, Any], tokenizer_folder: Path | None = None) -> None:
+    """Complete a folder of weights to an expert: tokenizer (the base's, unless it is given), `expert.json` and the
+    model card."""
+    tokenizer = load_tokenizer(tokenizer_folder or base)
     tokenizer.save_pretrained(folder)
     full = {
         **card,

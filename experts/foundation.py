@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from domains.errors import UserError
-from experts.checkpoint import Checkpoint
+from experts.checkpoint import Checkpoint, load_tokenizer
 from experts.embedded import foundation_folder
 from experts.recipe import Foundation
 
@@ -16,6 +17,30 @@ HOUSE = "house"
 def base_folder(settings: Foundation) -> Path:
     """The folder of the base model."""
     return foundation_folder() if settings.base == EMBEDDED else model_folder(settings.base, settings.base_revision)
+
+
+def base_checkpoint(settings: Foundation) -> Checkpoint:
+    """The base model. Conversations with it are rendered as the instruct sibling reads them."""
+    base = base_folder(settings)
+    if settings.instruct == HOUSE:
+        return Checkpoint(base)
+    instruct = model_folder(settings.instruct, settings.instruct_revision)
+    if understands(base, instruct):
+        return Checkpoint(base, tokenizer=instruct)
+    if not load_tokenizer(base).chat_template:
+        raise UserError(
+            f"The base model in {base} has no chat template and cannot read the tokens of {settings.instruct}. "
+            "Take two models with the same vocabulary, or add a chat template to the base's tokenizer."
+        )
+    return Checkpoint(base)
+
+
+def understands(base: Path, other: Path) -> bool:
+    """Whether a base model can read another tokenizer's tokens: each that both have has one number, and the base has an
+    embedding for every number."""
+    known, tokens = load_tokenizer(base).get_vocab(), load_tokenizer(other).get_vocab()
+    room = json.loads((base / "config.json").read_text()).get("vocab_size", len(known))
+    return max(tokens.values()) < room and all(known.get(token, number) == number for token, number in tokens.items())
 
 
 def instruct_checkpoint(settings: Foundation, house: Path | None) -> Checkpoint:

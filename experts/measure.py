@@ -102,8 +102,13 @@ class CheckpointModel:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The base's tokenizer."""
-        return load_tokenizer(self.checkpoint.base)
+        """The tokenizer for conversations."""
+        return load_tokenizer(self.checkpoint.tokenizer_folder)
+
+    @cached_property
+    def text_tokenizer(self) -> Any:
+        """The base's own tokenizer, for plain text: with the end token that the base knows."""
+        return self.tokenizer if self.checkpoint.tokenizer is None else load_tokenizer(self.checkpoint.base)
 
     @property
     def model(self) -> Any:
@@ -151,7 +156,7 @@ class Subject:
     @torch.no_grad()
     def document_nll(self, arm: str, domain: Domain, split: Split) -> list[Row]:
         """Negative log-likelihood (nats) of each held-out document section."""
-        model, tokenizer = self.local.model, self.local.tokenizer
+        model, tokenizer = self.local.model, self.local.text_tokenizer
         rows = []
         for document in spread(domain.sections(split), self.settings.document_limit):
             ids = document_ids(tokenizer, document.text)
@@ -244,7 +249,7 @@ class Given:
     def answered(self) -> Answered:
         """The form that judges take."""
         e, a = self.example, self.generated
-        return Answered(e.question, a.text, e.completion, e.checks, a.finished)
+        return Answered(e.question, a.text, e.completion, e.checks, a.finished, e.functions)
 
     def parts(self, judged: Judged | None = None) -> dict[str, Any]:
         """What a row keeps besides its value: the verdict's parts, the kind of example, why there is no value."""

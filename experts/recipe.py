@@ -172,7 +172,7 @@ class Recipe(Section):
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
     align: Align = Align(max_examples=32)
     calls: Sft = Sft(epochs=1.5, learning_rate=5e-4)
-    calls_align: Align = Align(objective="s_dpo", learning_rate=5e-5)
+    calls_align: Align = Align(objective="s_dpo", learning_rate=2e-4)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
     evaluation: Evaluation = Evaluation()
     router: Routing = Routing()

@@ -49,7 +49,7 @@ class ReferenceCache:
     def column(self, reference: Checkpoint, rows: Sequence[Preference], loaded: Trainable | None) -> Column:
         """One reference's sums for the candidates of each row. It reads the text with its own tokenizer and template;
         `loaded` is the model itself where it is in memory."""
-        tokenizer = loaded.tokenizer if loaded else load_tokenizer(reference.base)
+        tokenizer = loaded.tokenizer if loaded else load_tokenizer(reference.tokenizer_folder)
         device = loaded.device if loaded else probe()
         digest, template, number_format = (
             reference.digest(),

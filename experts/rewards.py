@@ -66,7 +66,7 @@ def by_head(expert: Checkpoint, rows: Sequence[Preference]) -> Rewards:
         raise UserError("The rewards are to come from a head, but the base model has none. Name an expert.")
     head = load_head(expert.adapter)
     device = probe()
-    tokenizer = load_tokenizer(expert.base)
+    tokenizer = load_tokenizer(expert.tokenizer_folder)
     model = load(expert, device.dtype, device.score_attention).to(device.name)
     model.add_module(HEAD, head.to(device.name))
     encoded = [encode_preference(tokenizer, row, with_ends=True) for row in rows]

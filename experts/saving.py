@@ -22,7 +22,7 @@ from experts.logprobs import HEAD
 from experts.ranks import rank, wait
 
 WRAPPERS = ("_checkpoint_wrapped_module.", "_orig_mod.")
-ADAPTER = ".default"  # PEFT's name of the only adapter, which its files leave out
+ADAPTER = (".modules_to_save", ".default")  # PEFT's names around the only adapter's, which its files leave out
 NORM_TOLERANCE = 1e-2  # a norm may change by the rounding of what is stored in bf16
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -91,18 +91,25 @@ def save_trained(model: Any, shapes: Shapes, folder: Path) -> None:
 def check_saved(model: Any, weights: Mapping[str, Tensor], shapes: Shapes, folder: Path) -> None:
     """Refuse files that are not whole: other names, other shapes, or other norms than in memory."""
     found = saved_norms(folder, isinstance(model, PeftModel))
-    expected = {name.replace(ADAPTER, ""): shape for name, shape in shapes.items()}
+    expected = {stored(name): shape for name, shape in shapes.items()}
     problems = [name for name in expected if name not in found or found[name][0] != expected[name]]
     problems += [name for name in found if name not in expected]
-    norms = {name.replace(ADAPTER, ""): float(tensor.float().norm()) for name, tensor in weights.items()}
+    norms = {stored(name): float(tensor.float().norm()) for name, tensor in weights.items()}
     problems += [name for name in found if name in norms and not close(found[name][1], norms[name])]
     if problems:
         raise RuntimeError(f"What was written to {folder} is not what was trained: {sorted(set(problems))[:5]}")
 
 
-def close(stored: float, trained_norm: float) -> bool:
+def stored(name: str) -> str:
+    """A parameter's name in PEFT's files."""
+    for part in ADAPTER:
+        name = name.replace(part, "")
+    return name
+
+
+def close(stored_norm: float, trained_norm: float) -> bool:
     """Whether two norms are the same up to storage, and numbers."""
-    return math.isclose(stored, trained_norm, rel_tol=NORM_TOLERANCE, abs_tol=1e-8)
+    return math.isclose(stored_norm, trained_norm, rel_tol=NORM_TOLERANCE, abs_tol=1e-8)
 
 
 def saved_norms(folder: Path, is_adapter: bool) -> dict[str, tuple[tuple[int, ...], float]]:

@@ -35,7 +35,7 @@ class SpreadModel:
         """Answer in batches sorted by length."""
         from transformers import AutoConfig
 
-        tokenizer = load_tokenizer(self.checkpoint.base)
+        tokenizer = load_tokenizer(self.checkpoint.tokenizer_folder)
         config = AutoConfig.from_pretrained(self.checkpoint.base)
         fits = list(answerable(config, tokenizer, prompts, decoding, keep))
         order = sorted(fits, key=lambda place: len(prompt_ids(tokenizer, prompts[place])))
@@ -50,10 +50,11 @@ class SpreadModel:
 
 def anywhere(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint by paths that do not depend on the working folder; a hub id stays what it is."""
-    base, adapter = (
-        path.resolve() if path and path.exists() else path for path in (checkpoint.base, checkpoint.adapter)
+    base, adapter, tokenizer = (
+        path.resolve() if path and path.exists() else path
+        for path in (checkpoint.base, checkpoint.adapter, checkpoint.tokenizer)
     )
-    return Checkpoint(base or checkpoint.base, adapter)
+    return Checkpoint(base or checkpoint.base, adapter, tokenizer)
 
 
 def answer_batch(checkpoint: Checkpoint, decoding: Decoding, prompts: Batch) -> list[Generated]:
@@ -69,4 +70,4 @@ def model_of_process(checkpoint: Checkpoint) -> tuple[object, object]:
     """A worker's copy of the model and the tokenizer; the last checkpoint's only."""
     device = probe()
     model = load(checkpoint, device.dtype, device.score_attention).to(device.name).eval()
-    return model, load_tokenizer(checkpoint.base)
+    return model, load_tokenizer(checkpoint.tokenizer_folder)

@@ -76,7 +76,7 @@ def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Pat
     model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
     if not device.is_cpu and not is_sharded() and method != "qlora":
         model.to(device.name)
-    return Trainable(model.train(), load_tokenizer(start.base), device, trained_shapes(model))
+    return Trainable(model.train(), load_tokenizer(start.tokenizer_folder), device, trained_shapes(model))
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from domains.errors import UserError, unknown_name
 from domains.example import last_user_turn
 from domains.plugins import load_plugin
 from domains.readers import Problem, RowError, messages, parse_object, rows, shown
+from domains.tool_calls import Function
+from domains.tool_rows import parse_function
 from judges.verdict import Answered, Judge, Verdict
 
 PROBLEMS_SHOWN = 10
@@ -149,6 +151,7 @@ def answered(row: Row) -> Answered:
         reference=optional_text(row, "reference"),
         checks=checks(row.get("checks")),
         finished=finished(row.get("finished")),
+        functions=functions(row.get("functions")),
     )
 
 
@@ -197,6 +200,17 @@ def finished(value: Any) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise RowError("finished", f"must be true or false, got {shown(value)}.", "write true, false or nothing.")
     return value
+
+
+def functions(value: Any) -> tuple[Function, ...]:
+    """The declared functions of a row, as objects."""
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise RowError(
+            "functions", f"must be a list of declarations, got {shown(value)}.", "give objects, or remove it."
+        )
+    return tuple(parse_function(item) for item in value)
 
 
 def with_verdicts(row: Row, verdicts: Mapping[str, Verdict]) -> Row:

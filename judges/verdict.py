@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domains.domain import Domain
+from domains.tool_calls import Function
 
 
 @dataclass(frozen=True)
 class Answered:
     """An answer to judge, with the question and, where there are some, a reference and programmatic checks.
 
-    `finished` is False when generation was cut at its token limit, None when unknown.
+    `finished` is False when generation was cut at its token limit, None when unknown; `functions` are those that the
+    answer could call.
     """
 
     question: str
@@ -21,6 +23,7 @@ class Answered:
     reference: str | None = None
     checks: tuple[dict[str, Any], ...] = ()
     finished: bool | None = None
+    functions: tuple[Function, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ def solved(rows: Rows, strength: float) -> Solution:
         weights_LL, bias_L = point[1 : 1 + size * size].view(size, size), point[1 + size * size :]
         logits_NL = point[0] * scores + standard @ weights_LL.T + bias_L
         pull = point[1:].square().sum() + (point[0] - 1).square() * GAIN_PULL
-        return torch.nn.functional.cross_entropy(logits_NL, wanted) + strength / (2 * num_rows) * pull
+        found: Tensor = torch.nn.functional.cross_entropy(logits_NL, wanted) + strength / (2 * num_rows) * pull
+        return found
 
     start = torch.zeros(1 + size * size + size, dtype=torch.float64)
     start[0] = 1.0

@@ -13,9 +13,9 @@ from router.backends.backend import Backend
 from router.backends.in_process import InProcess
 from router.engine import Engine
 from router.fit import load_router
-from router.route import Route, Router
+from router.route import Route, Router, tool_route
 from router.scheduler import Limits
-from router.tool_requests import asks_for_calculation, tool_route, tools_expert, without_tools
+from router.tool_requests import tools_expert
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class LocalAssistant:
         self.backend.check_room(client, num_answers)
 
     def route(self, messages: Sequence[Message], expert: str = AUTO) -> Route:
-        """The router's choice, or the named expert with full confidence. What asks for a calculation is for the tools
-        expert, if there is one."""
+        """The router's choice, or the named expert with full confidence."""
         if expert == AUTO:
             return self.routes([messages])[0]
         if expert not in self.experts:
@@ -51,14 +50,7 @@ class LocalAssistant:
 
     def routes(self, conversations: Sequence[Sequence[Message]]) -> list[Route]:
         """The router's choices."""
-        routes = self.router.batch(conversations)
-        found = tools_expert(self.experts)
-        if found is None:
-            return routes
-        return [
-            tool_route(found, "calculation") if asks_for_calculation(messages) else route
-            for messages, route in zip(conversations, routes, strict=True)
-        ]
+        return self.router.batch(conversations)
 
     def answering(self, messages: Sequence[Message], expert: str, sampling: Sampling) -> Route:
         """Who answers: with functions to call the tools expert, without them anybody else, unless one is named."""
@@ -67,7 +59,7 @@ class LocalAssistant:
         found = tools_expert(self.experts)
         if found is not None and sampling.tools:
             return tool_route(found, "tools")
-        return without_tools(self.router(messages))
+        return self.router.without_functions(messages)
 
     def reply(
         self, messages: Sequence[Message], expert: str = AUTO, sampling: Sampling | None = None, client: str = ""

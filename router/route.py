@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from domains.domain import GENERAL
 from domains.example import Message, last_user_turn
 from router.parts import may_span, parts, second_expert
-from router.turns import Request, belief, turns
+from router.tool_requests import asks_for_calculation, is_tools_expert
+from router.turns import Request, as_messages, belief, turns
 
 if TYPE_CHECKING:
     from router.material import Sources
@@ -60,6 +61,20 @@ def decide(scores: Scores, threshold: float, strategy: str) -> Route:
     return Route(GENERAL if abstained else best, scores[best], dict(scores), abstained, strategy)
 
 
+def tool_route(expert: str, strategy: str) -> Route:
+    """The decision for a request that is tool-shaped: certain, as nothing was guessed."""
+    return Route(expert, 1.0, {expert: 1.0}, False, strategy)
+
+
+def without_tools(route: Route, threshold: float) -> Route:
+    """The decision among the other experts, for a request whose sender offers no function to call: as any decision, the
+    general model where the best of them stays under the threshold."""
+    others = {name: score for name, score in route.scores.items() if not is_tools_expert(name)}
+    if not is_tools_expert(route.expert) or not others:
+        return route
+    return decide(others, threshold, route.strategy)
+
+
 def routing_text(messages: Sequence[Message]) -> str:
     """What is routed of a conversation: the system instruction, which may ask for a label, and the last user turn."""
     system = [m.content for m in messages if m.role == "system"]
@@ -78,7 +93,8 @@ class Router:
     """Picks an expert for a request: `Router.load(home)("my question")`.
 
     `priors` are the shares of the labels among the training requests; a conversation is weighed against them.
-    `sources` are the models that the strategies of the home read with.
+    `sources` are the models that the strategies of the home read with. `tools` is the expert that asks for calculations
+    go to, whatever the strategy finds; None where there is none.
     """
 
     def __init__(
@@ -88,9 +104,10 @@ class Router:
         threshold: float,
         priors: Scores | None = None,
         sources: Sources | None = None,
+        tools: str | None = None,
     ) -> None:
         self.strategy, self.name, self.threshold = strategy, name, threshold
-        self.priors, self.sources = priors or {}, sources
+        self.priors, self.sources, self.tools = priors or {}, sources, tools
 
     @classmethod
     def load(cls, home: str | Path = ".expertsmith", strategy: str | None = None) -> Router:
@@ -104,7 +121,21 @@ class Router:
         return self.batch([request])[0]
 
     def batch(self, requests: Sequence[Request]) -> list[Route]:
-        """Route several requests; all their turns are scored together."""
+        """Route several requests: what asks for a calculation to the tools expert, anything else as learned."""
+        routes = self.learned(requests)
+        if self.tools is None:
+            return routes
+        return [
+            tool_route(self.tools, "calculation") if asks_for_calculation(as_messages(request)) else route
+            for request, route in zip(requests, routes, strict=True)
+        ]
+
+    def without_functions(self, request: Request) -> Route:
+        """Who answers a request whose sender offers no function to call."""
+        return without_tools(self.learned([request])[0], self.threshold)
+
+    def learned(self, requests: Sequence[Request]) -> list[Route]:
+        """The decisions of the strategy alone; all turns of all requests are scored together."""
         conversations = [turns(request) for request in requests]
         scores = iter(self.scored([turn for conversation in conversations for turn in conversation]))
         beliefs = [belief([next(scores) for _ in conversation], self.priors) for conversation in conversations]

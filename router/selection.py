@@ -29,6 +29,7 @@ from router.encoder import Encoder
 from router.material import Given, Material, Sources
 from router.metrics import measured
 from router.route import Router, Strategy
+from router.tool_requests import tools_expert
 
 PACKAGE = "router.strategies"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -139,7 +140,8 @@ def router_of(name: str, content: Content, sources: Sources) -> Router:
     """The router with a strategy from JSON."""
     values = content["strategies"][name]
     calibrated = Calibrated(strategy_of(name, content, sources), tuple(content["labels"]), values["temperature"])
-    return Router(calibrated, name, values["threshold"], content["priors"], sources)
+    tools = tools_expert(content["labels"])
+    return Router(calibrated, name, values["threshold"], content["priors"], sources, tools)
 
 
 def check_digests(name: str, content: Content, sources: Sources, where: str) -> None:

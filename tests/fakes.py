@@ -47,8 +47,8 @@ def byte_tokenizer(extra: Sequence[str] = (), order: Sequence[int] | None = None
     )
 
 
-def tiny_model(seed: int = 0, vocab_size: int = 258, hidden_size: int = 32) -> Any:
-    """A Llama of two random layers in fp32, tied embeddings, weights large enough that answers differ."""
+def tiny_model(seed: int = 0, vocab_size: int = 258, hidden_size: int = 32, tied: bool = True) -> Any:
+    """A Llama of two random layers in fp32, weights large enough that answers differ."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocab_size,
@@ -59,7 +59,7 @@ def tiny_model(seed: int = 0, vocab_size: int = 258, hidden_size: int = 32) -> A
         num_key_value_heads=2,
         max_position_embeddings=8192,
         initializer_range=0.2,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=257,
         pad_token_id=257,

@@ -11,8 +11,8 @@ from domains.domain import GENERAL
 from domains.errors import UserError, unknown_name
 from domains.example import Message, last_user_turn
 from router.assistant import AUTO, Piece, Reply, Sampling, TokenLogprob
-from router.route import Route, decide
-from router.tool_requests import asks_for_calculation, tool_route, tools_expert
+from router.route import Route, decide, tool_route
+from router.tool_requests import asks_for_calculation, tools_expert
 
 EXPERTS = (
     "mortgage/conversation",

@@ -30,7 +30,7 @@ from experts.references import ReferenceCache
 from experts.stages import reward
 from experts.stages.sft import example_rows
 from experts.train import train_rows
-from tests.fakes import TOPICS, write_base
+from tests.fakes import TOPICS, byte_tokenizer, tiny_model, write_base, write_model
 
 GLOBAL_BATCH = 4
 ROWS = tuple(
@@ -53,6 +53,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     mixing: Mapping[str, Any] | None = None
+    base: str = "base"
 
 
 JOBS = {
@@ -64,6 +65,7 @@ JOBS = {
     "window": Job("dpo", mixing={"weighting": "sliding_window", "window": 2}),
     "head": Job("dph"),
     "reward": Job("reward"),
+    "untied": Job("sft", base="untied"),
 }
 
 
@@ -73,7 +75,7 @@ def run_job(name: str, folder: Path) -> Alignment | None:
     target.mkdir(exist_ok=True)
     settings = dict(rank=2, epochs=3, learning_rate=0.01, row_tokens=96, accumulation=1, checkpoint_steps=2)
     settings |= {"batch_rows": GLOBAL_BATCH // ranks.num_ranks()} | dict(job.training)
-    start = Checkpoint(folder / "base")
+    start = Checkpoint(folder / job.base)
     if job.kind == "sft":
         rows = example_rows(load_tokenizer(start.base), EXAMPLES, settings["row_tokens"], seed=0)
         train_rows(start, rows[: len(rows) // GLOBAL_BATCH * GLOBAL_BATCH], Sft(**settings), 0, target)
@@ -151,6 +153,7 @@ def prepared(folder: Path) -> Path:
     """A folder with the models that jobs need."""
     write_base(folder / "base")
     write_base(folder / "other", seed=3)
+    write_model(folder / "untied", tiny_model(tied=False), byte_tokenizer())
     return folder
 
 

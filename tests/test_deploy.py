@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from experts.checkpoint import CONFIG
+from experts.checkpoint import CONFIG, load_tokenizer
+from experts.embedded import foundation_folder
 from experts.launcher import find_launch, options
 from experts.recipe import load_recipe
 from ui.cli import main, parser
@@ -111,17 +112,23 @@ def test_the_default_base_is_where_the_page_says():
     assert (Path(done.stdout.strip()) / "config.json").is_file()
 
 
-def test_the_modelfile_is_the_chat_template_of_the_default_base(tokenizer):
-    """One user turn, by Ollama's template written out by hand and by the tokenizer's own."""
+@pytest.mark.slow
+@pytest.mark.parametrize("roles", [("user",), ("user", "assistant", "user"), ("system", "user")])
+def test_the_modelfile_is_the_chat_template_of_the_default_base(roles):
+    """Conversations by Ollama's template written out by hand (it puts SYSTEM before a conversation without a system
+    turn) and by the tokenizer's own."""
     text = (ROOT / "docs" / "Modelfile").read_text(encoding="utf-8")
-    (given,) = re.findall(r"^FROM \./(.*)$", text, re.MULTILINE)
-    assert f"exported/gguf/{given}" in PAGES["deploy.md"]
+    (file,) = re.findall(r"^FROM \./(.*)$", text, re.MULTILINE)
+    assert f"exported/gguf/{file}" in PAGES["deploy.md"]
     turn, opening = re.findall(r'"""\{\{ range .Messages \}\}(.*?)\{\{ end \}\}(.*?)"""', text, re.DOTALL)[0]
-    rendered = turn.replace("{{ .Role }}", "user").replace("{{ .Content }}", "Hello") + opening
-    expected = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
+    (system,) = re.findall(r'^SYSTEM """(.*)"""$', text, re.MULTILINE)
+    given = [{"role": role, "content": f"Hello {role}"} for role in roles]
+    shown = given if roles[0] == "system" else [{"role": "system", "content": system}, *given]
+    rendered = "".join(
+        turn.replace("{{ .Role }}", each["role"]).replace("{{ .Content }}", each["content"]) for each in shown
     )
-    assert rendered == expected
+    tokenizer = load_tokenizer(foundation_folder())
+    assert rendered + opening == tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
     assert "PARAMETER stop <|im_end|>" in text
 
 

@@ -210,7 +210,7 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
         for name in domains:
             each = Build(Domain.load(name), recipe, options.home)
             arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
-            engine = Engine("ray", 0, uses_gpu=True) if options.engine == "ray" else Engine()
+            engine = Engine("ray", 0, runs_model=True) if options.engine == "ray" else Engine()
             plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine)
             report = run(plan, assistant.router, options.command)
             done.append(write_report(report, options.out / each.domain.name))
@@ -300,11 +300,13 @@ def bench(options: Options) -> int:
             word = name.removesuffix("_rows").removeprefix("num_")
             raise UserError(f"The bench '{options.name}' takes no --{word}. Leave it out; 'expertsmith bench --help'.")
     found = measure(options.quick, options.home, **given)
+    lines = [json.dumps(row) for row in found.get("rows", [found])]
     if options.name == "tools":
-        from ui.tools_page import write_tools_page
+        from ui.tools_page import text_lines, write_tools_page
 
         say(f"Wrote {write_tools_page(found, options.home / 'benches' / 'tools')}")
-    emit(options, found, [json.dumps(row) for row in found.get("rows", [found])])
+        lines += text_lines(found)
+    emit(options, found, lines)
     return 0
 
 
@@ -336,19 +338,17 @@ def route(options: Options) -> int:
 
 
 def ask(options: Options) -> int:
-    """Route, then answer."""
-    from domains.example import Message
-    from router.assistant import Sampling
+    """Route, then answer. Where the tools expert answers it is told the local functions, and its calls are run."""
     from router.local import LocalAssistant
+    from ui import asking
 
     text = request_text(options)
     if options.max_tokens < 1:
         raise UserError(f"--max-tokens is {options.max_tokens}; give a number of at least 1.")
     assistant = LocalAssistant.load(options.home, options.strategy)
-    reply = assistant.reply([Message("user", text)], options.expert, Sampling(max_tokens=options.max_tokens))
-    answer = "".join(piece.text for piece in reply.pieces)
-    data = {"route": reply.route.as_dict(), "answer": answer}
-    emit(options, data, [f"[{reply.route.expert}, confidence {reply.route.confidence:.2f}]", answer])
+    found = asking.ask(assistant, text, options.expert, options.max_tokens)
+    said = f"[{found.route.expert}, confidence {found.route.confidence:.2f}]"
+    emit(options, found.as_dict(), [said, found.answer, *found.results])
     return 0
 
 

@@ -31,12 +31,14 @@ def add_launch(made: argparse.ArgumentParser) -> None:
 def hand_over(options: argparse.Namespace, recipe: Recipe, say: Say) -> NoReturn:
     """Become the launcher of this build; what a user can correct is said before."""
     from experts.launcher import load_launch
+    from experts.quantized import check_methods
     from experts.stages.align import check
 
     if options.jobs > 1:
         raise UserError(f"--launch and --jobs {options.jobs} do not go together. Leave --jobs out.")
     launch = load_launch(options.launch, options.launch_set)
     check(recipe.align)
+    check_methods(recipe)
     for name in options.domains:
         Domain.load(name)
     command = launch.command(worker_arguments(options))

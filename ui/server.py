@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -46,7 +47,7 @@ def serve(app: FastAPI, assistant: Assistant, address: Address, api_key: str | N
     asyncio.run(serve_and_drain(uvicorn.Server(config_of(app, address)), assistant, address.drain_seconds))
 
 
-def config_of(app: FastAPI | None, address: Address) -> uvicorn.Config:
+def config_of(app: Any, address: Address) -> uvicorn.Config:
     """The server's settings."""
     return uvicorn.Config(
         app,

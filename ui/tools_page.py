@@ -44,8 +44,40 @@ def render(found: Mapping[str, Any]) -> str:
         comparisons=[comparison_line(row) for row in found["comparisons"]],
         package=found["package"],
         num_rows=found["num_rows"],
-        notes=found["notes"],
+        notes=[*found["notes"], *warnings(found)],
     )
+
+
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What of the arms has to be known to read their scores."""
+    asked, limits = found["num_rows"], f"{found['max_context']} tokens with an answer of {found['max_tokens']}"
+    long = [
+        f"{row['arm']}: {row['too_long']} of {asked} rows had a prompt that was too long (more than {limits}) and "
+        "count as wrong."
+        for row in found["overall"]
+        if row["too_long"]
+    ]
+    unbound = [
+        f"{arm['name']}: {arm['unbound']} of {arm['answers']} answers were free, because the schemas of their "
+        "functions cannot be followed."
+        for arm in found["arms"]
+        if arm["unbound"]
+    ]
+    return long + unbound
+
+
+def text_lines(found: Mapping[str, Any]) -> list[str]:
+    """The overall scores of each arm, each beside that of a model that never calls, and what has to be known to read
+    them; the categories are in the JSON and on the page."""
+    lines = []
+    for row in found["overall"]:
+        scores = [
+            f"{OVERALL[key]} {with_interval(row[key]['value'], row[key]['low'], row[key]['high'])} "
+            f"(never calling: {percent(row[key]['never_calling'])})"
+            for key in OVERALL
+        ]
+        lines.append(f"{row['arm']}: {'; '.join(scores)}")
+    return [*lines, *found["notes"], *warnings(found)]
 
 
 def overall_line(key: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -69,7 +101,7 @@ def category_lines(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> li
 
 
 def comparison_line(row: Mapping[str, Any]) -> list[str]:
-    """An arm against the one before it on one kind of rows."""
+    """An arm against one that differs in one thing, on one kind of rows."""
     difference = with_interval(row["difference"], row["low"], row["high"])
     p = "–" if row["p"] is None else f"{row['p']:.4f}"
     return [f"{row['arm']} against {row['against']}", KINDS[row["kind"]], difference, p]

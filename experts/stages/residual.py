@@ -7,6 +7,9 @@ base-trained adapter. `weights`: any other pair, streamed tensor by tensor.
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +18,13 @@ import torch
 from domains.errors import UserError
 from domains.example import Message
 from experts import residual
-from experts.checkpoint import Checkpoint, compose, load, load_tokenizer, read_adapter, write_adapter
+from experts.checkpoint import Checkpoint, LowRank, added, compose, load, load_tokenizer, read_adapter, write_adapter
 from experts.device import probe
 from experts.encoding import render_prompt, template_digest
 from experts.generate import generate
 from experts.journal import discard
 from experts.recipe import Residual
+from experts.weight_files import INDEX, Wanted, new_shard
 
 Route = Literal["adapters", "identity", "weights"]
 PROBE_TOKENS = 160
@@ -60,7 +64,7 @@ def merge_weights(
     parents = residual.Parents(
         dapt=as_weights(dapt, folder / "dapt"), base=base.base, instruct=as_weights(instruct, folder / "instruct")
     )
-    summary = residual.apply(parents, settings.scale, folder / "weights", getattr(torch, settings.dtype))
+    summary = residual.apply(parents, settings.scale, folder / "weights", getattr(torch, settings.dtype), tell)
     for written in ("dapt", "instruct"):
         discard(folder / written)
     return {
@@ -68,7 +72,14 @@ def merge_weights(
         "share_changed": round(summary.num_changed / max(summary.num_weights, 1), 4),
         "share_lost_to_rounding": round(summary.num_lost_to_rounding / max(summary.num_weights, 1), 4),
         "only_instruct_tokens": list(summary.only_instruct_tokens),
+        "untied": list(summary.untied),
+        "skipped": list(summary.skipped),
     }
+
+
+def tell(text: str) -> None:
+    """Say what is written: a large model takes a while."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def as_weights(checkpoint: Checkpoint, folder: Path) -> Path:
@@ -79,10 +90,31 @@ def as_weights(checkpoint: Checkpoint, folder: Path) -> Path:
     if not folder.exists():
         partial = folder.with_name(f".{folder.name}-partial")
         discard(partial)
-        load(checkpoint, torch.float32, "sdpa").save_pretrained(partial)
+        partial.mkdir(parents=True)
+        write_with_adapter(residual.Weights(checkpoint.base), read_adapter(checkpoint.adapter), partial)
         load_tokenizer(checkpoint.base).save_pretrained(partial)
         partial.rename(folder)
     return folder
+
+
+def write_with_adapter(weights: residual.Weights, updates: Mapping[str, LowRank], folder: Path) -> None:
+    """A model with an adapter added, in fp32, file by file as it is stored; one tensor is in memory at a time."""
+    missing = sorted(name for name in updates if f"{name}.weight" not in weights.places)
+    if missing:
+        raise UserError(
+            f"The adapter changes '{missing[0]}', which {weights.folder} does not store under this name. "
+            "Use residual.scale = 1, or an instruct model that is an adapter over the base."
+        )
+    for file, names in weights.shards().items():
+        wanted = {name: Wanted(weights.places[name].shape, torch.float32) for name in names}
+        with new_shard(folder / file, wanted, 0) as shard:
+            for name in names:
+                tensor, update = weights.tensor(name).float(), updates.get(name.removesuffix(".weight"))
+                shard.write(name, 0, tensor if update is None else added(name, tensor, update))
+            shard.finish("")
+    for name in ("config.json", INDEX):
+        if (weights.folder / name).is_file():
+            shutil.copy(weights.folder / name, folder / name)
 
 
 def verify(merged: Checkpoint, base: Checkpoint, require_stop: bool = True) -> dict[str, Any]:

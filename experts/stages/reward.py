@@ -24,7 +24,7 @@ from experts.device import Device, probe
 from experts.encoding import Tokenizer, completion_ids, prompt_ids
 from experts.ranks import rank, wait
 from experts.recipe import Training
-from experts.saving import gathered_weights
+from experts.saving import check_saved, gathered_weights, trained_shapes
 from experts.train import LOG, Log, MarkComplete, arguments, fit, num_steps
 
 CENTER = 0.01
@@ -34,7 +34,7 @@ def run(start: Checkpoint, rows: Sequence[Preference], settings: Training, seed:
     """Train; the adapter with its head is written to `folder`."""
     device = probe()
     set_seed(seed)
-    tokenizer = padded_by_another(load_tokenizer(start.base))
+    tokenizer = padded_by_another(load_tokenizer(start.tokenizer_folder))
     pairs = pairs_of(tokenizer, rows)
     shared = arguments(folder, settings, seed, device, num_steps(len(pairs), settings))
     with warnings.catch_warnings():
@@ -49,10 +49,12 @@ def run(start: Checkpoint, rows: Sequence[Preference], settings: Training, seed:
             ),
             callbacks=[Log(folder / LOG), MarkComplete()],
         )
+        shapes = trained_shapes(trainer.model)
         metrics = fit(trainer, folder)
         weights = gathered_weights(trainer.model)
         if rank() == 0:
             trainer.model.save_pretrained(folder, state_dict=weights)
+            check_saved(trainer.model, weights, shapes, folder)
         wait()
     return metrics | {"pairs": len(pairs)}
 
@@ -96,7 +98,7 @@ def candidate_texts(tokenizer: Tokenizer, row: Preference) -> list[list[int]]:
 def rewards(start: Checkpoint, folder: Path, rows: Sequence[Preference]) -> dict[str, tuple[float, ...]]:
     """The trained model's reward of every candidate, by row id."""
     device = probe()
-    tokenizer = padded_by_another(load_tokenizer(start.base))
+    tokenizer = padded_by_another(load_tokenizer(start.tokenizer_folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         model = PeftModel.from_pretrained(scorer(start, device, tokenizer.pad_token_id), folder)

@@ -27,5 +27,5 @@ def example_rows(tokenizer: Tokenizer, examples: Sequence[Example], row_tokens: 
 
 def run(start: Checkpoint, examples: Sequence[Example], settings: Training, seed: int, folder: Path) -> dict[str, Any]:
     """Train; the adapter is written to `folder`."""
-    rows = example_rows(load_tokenizer(start.base), examples, settings.row_tokens, seed)
+    rows = example_rows(load_tokenizer(start.tokenizer_folder), examples, settings.row_tokens, seed)
     return train_rows(start, rows, settings, seed, folder) | {"examples": len(examples)}

@@ -1,6 +1,7 @@
 """Whether an answer calls the functions that it should, with the right arguments; or none, where none is right.
 
 The reference is an answer in the project's own format (`domains.tool_calls`), or words where nothing is to be called.
+With the functions that were declared to the model an optional argument may be written out with its default.
 What counts as the same call is said in `judges.call_match`; the leaderboard has rules of its own (`judges.bfcl`).
 """
 
@@ -42,7 +43,7 @@ def judge(row: Answered) -> Verdict:
         return Verdict(0.0, "The answer calls nothing.", parts)
     if row.finished is False:
         return Verdict(0.0, "The answer was cut off.", parts)
-    right = makes_calls(row.answer, row.reference, ())
+    right = makes_calls(row.answer, row.reference, row.functions)
     said = "are those of the reference" if right else "differ from the reference"
     return Verdict(float(right), f"The calls {said}.", parts)
 

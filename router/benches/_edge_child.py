@@ -28,20 +28,17 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """A folder of safetensors in bf16, or with its linear layers in int8 with activations that are quantized as they
-    come (torch.ao, dynamic)."""
+    """A folder of safetensors in bf16, or one whose linear layers are int8 (`_int8`)."""
 
     def __init__(self, path: Path, int8: bool) -> None:
         import torch
 
         from experts.checkpoint import load_base, load_tokenizer
         from experts.device import probe
+        from router.benches._int8 import load_int8
 
-        self.model: Any = load_base(path, torch.float32 if int8 else torch.bfloat16, probe().score_attention).eval()
+        self.model: Any = load_int8(path) if int8 else load_base(path, torch.bfloat16, probe().score_attention).eval()
         self.end = load_tokenizer(path).eos_token_id
-        self.pad = load_tokenizer(path).pad_token_id
-        if int8:
-            self.model = quantized(self.model)
 
     def tokens(self, prompt: list[int], max_tokens: int) -> Iterator[int]:
         """One token a step, with the keys and values of those before kept."""
@@ -76,17 +73,6 @@ class LlamaRunner:
             if token == end or count == max_tokens:
                 return
             yield token
-
-
-def quantized(model: Any) -> Any:
-    """The model with int8 linear layers; its embeddings stay in fp32."""
-    import warnings
-
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
 
 
 def answer(runner: Runner, prompt: list[int], max_tokens: int) -> list[int]:

@@ -1,7 +1,8 @@
 """The arms of the function calling bench: a model, what the functions look like to it, and how it decodes.
 
 `before` is the base model with its own tool template or, where it has none, with the bare declarations; `prompt` adds
-the documented format of `domains.tool_calls`; `sft` and `sft+preference` are the home's tools experts in that format.
+the documented format of `domains.tool_calls`; `sft` and `sft+preference` are the home's tools experts in that format,
+told apart by what their cards say of their training.
 `+constrained` decodes a call that is begun to the schema of its function; `+required` decodes to nothing but calls.
 """
 
@@ -26,12 +27,13 @@ from router.call_grammar import ToolUse
 
 BASE = "base"
 CONSTRAINED, REQUIRED = "+constrained", "+required"
-STAGES = {
-    "sft": ("tools/calls_sft", "tools/structured"),
-    "sft+preference": ("tools/calls", "tools/conversation"),
-}
+SFT, PREFERENCE = "sft", "sft+preference"
+STAGES = {SFT: ("calls_sft", "calls"), PREFERENCE: ("calls",)}  # tracks
+FIRST_DOMAIN = "tools"
+TRAINED_ON_PAIRS = "rows"  # the number that only preference optimization writes into a card
 DEFAULT = ("before", "prompt", "constrained", "sft", "sft+preference")
 BARE = "Functions:\n"
+UNKNOWN_CONTEXT = 4096  # of a model whose configuration names no length
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,18 @@ class Arm:
         return ToolUse(tuple(functions), required=self.decoding == "required")
 
 
-def parse_arm(name: str, experts: Sequence[str], native: bool) -> Arm | None:
+def expert_of(stage: str, experts: Mapping[str, Expert]) -> str | None:
+    """The expert that ended with a stage of training, of the domain `tools` if there are several; None where none
+    did."""
+    wanted = stage == PREFERENCE
+    names = sorted(experts, key=lambda name: (name.partition("/")[0] != FIRST_DOMAIN, name))
+    built = [name for track in STAGES[stage] for name in names if name.rpartition("/")[2] == track]
+    return next((name for name in built if (TRAINED_ON_PAIRS in experts[name].metrics) == wanted), None)
+
+
+def parse_arm(name: str, experts: Mapping[str, Expert], native: bool) -> Arm | None:
     """An arm by its name, which may also be that of a built expert; None where its expert is not built."""
-    plain = "prompt" + name.removeprefix("constrained") if name == "constrained" else name
+    plain = "prompt" if name == "constrained" else name
     decoding = "constrained" if name == "constrained" else "free"
     for ending in (CONSTRAINED, REQUIRED):
         if plain.endswith(ending):
@@ -63,8 +74,8 @@ def parse_arm(name: str, experts: Sequence[str], native: bool) -> Arm | None:
     if plain == "prompt":
         return Arm(name, BASE, "documented", decoding)
     if plain in STAGES:
-        built = [expert for expert in STAGES[plain] if expert in experts]
-        return Arm(name, built[0], "documented", decoding) if built else None
+        expert = expert_of(plain, experts)
+        return Arm(name, expert, "documented", decoding) if expert else None
     if plain not in experts:
         raise unknown_name("arm", plain, [*DEFAULT, *experts])
     return Arm(name, plain, "documented", decoding)
@@ -80,6 +91,11 @@ class ArmModels:
         model = load_base(base, device.dtype, device.score_attention).to(device.name)
         self.model: Any = model.eval().requires_grad_(False)
         self.choice = share(self.model, {name: read_adapter(expert.folder) for name, expert in experts.items()})
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a prompt and its answer together that the model was made for."""
+        return int(getattr(self.model.config, "max_position_embeddings", None) or UNKNOWN_CONTEXT)
 
     @property
     def has_template(self) -> bool:
@@ -118,16 +134,18 @@ def load_models(home: Path, names: Sequence[str]) -> tuple[ArmModels, list[Arm],
     """The models of the arms, the arms that can be measured, and why others cannot. Without a home the foundation is
     measured alone."""
     built = built_experts(home) if home.is_dir() else {}
-    tools = {name: expert for name, expert in built.items() if name.partition("/")[0] == "tools" and expert.has_adapter}
+    tools = {
+        name: expert for name, expert in built.items() if name.rpartition("/")[2] in STAGES[SFT] and expert.has_adapter
+    }
     wanted = {name.removesuffix(CONSTRAINED).removesuffix(REQUIRED) for name in names}
     known = tools | {name: expert for name, expert in built.items() if name in wanted and expert.has_adapter}
     base = foundation_of(known)
     models = ArmModels(base, {name: expert for name, expert in known.items() if needed(name, wanted, known)})
     arms, notes = [], []
     for name in names:
-        arm = parse_arm(name, tuple(models.experts), models.has_template)
+        arm = parse_arm(name, models.experts, models.has_template)
         if arm is None:
-            notes.append(f"{name} is left out: no tools expert of that kind is built in {home}.")
+            notes.append(f"{name} is left out: no tools expert that was trained so is built in {home}.")
         else:
             arms.append(arm)
     if not models.has_template:
@@ -137,8 +155,7 @@ def load_models(home: Path, names: Sequence[str]) -> tuple[ArmModels, list[Arm],
 
 def needed(name: str, wanted: set[str], known: Mapping[str, Expert]) -> bool:
     """Whether an arm is answered by this expert."""
-    chosen = (next((each for each in STAGES[arm] if each in known), "") for arm in wanted & STAGES.keys())
-    return name in wanted or name in chosen
+    return name in wanted or name in {expert_of(stage, known) for stage in wanted & STAGES.keys()}
 
 
 def foundation_of(experts: Mapping[str, Expert]) -> Path:

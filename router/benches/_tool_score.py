@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from domains.example import Message
 from domains.tool_calls import Function, render
-from judges.bfcl.overall import Count, calling
+from judges.bfcl.overall import Count, summary
 from judges.bfcl.rows import AST, read_category, subset
 from router.benches._tool_rows import solve
 
 Ask = Callable[[Sequence[Sequence[Message]]], list[str]]
 
 
-def call_accuracy(ask: Ask, num_rows: int | None) -> float:
-    """The mean accuracy of the single-turn categories that need a call, on about `num_rows` rows (None: all), with the
-    functions in the project's own format. A model that never calls has 0."""
+def call_accuracy(ask: Ask, num_rows: int | None) -> dict[str, Any]:
+    """The mean accuracy of the single-turn categories that need a call, on about `num_rows` rows (None: all), with its
+    interval; the functions are shown in the project's own format. A model that never calls has 0."""
 
     def answers(prompts: Sequence[tuple[tuple[Message, ...], tuple[Function, ...]]]) -> list[str | None]:
         return list(ask([(Message("system", render(functions)), *messages) for messages, functions in prompts]))
@@ -26,4 +27,4 @@ def call_accuracy(ask: Ask, num_rows: int | None) -> float:
         name: Count(sum(found[task.id].right for task in each), len(each), len(read_category(name)))
         for name, each in tasks.items()
     }
-    return float(calling({name: count.share for name, count in counts.items()}, {}))
+    return summary(counts)["call_accuracy"] | {"n": sum(count.asked for count in counts.values())}

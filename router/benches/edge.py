@@ -1,10 +1,12 @@
 """What an expert costs on this machine in each form that it can be exported to, and what the form does to its calls.
 
-For bf16, int8 (torch, dynamic; made of the bf16 file while loading), GGUF q8_0 and q4_0: size of the file, seconds to
-the first token of a prompt of about 200 tokens, tokens a second after it (best of the rounds), peak memory of a process
-that does only this, and two scores: the share of right answers on the development rows of the domain `tools`, with all
-calls and no others, and the leaderboard's accuracy of calls (AST categories, a fixed random subset; None without its
-package). `measured` takes any other scores. A form that cannot run here has a row that says why.
+For bf16, int8 (torch, dynamic, from a file of its own), GGUF q8_0 and q4_0: size of the file, seconds to the first
+token of a prompt of about 200 tokens, tokens a second after it (best of the rounds), peak memory of a process that does
+only this, and what is right, with the number of rows, a 95% interval and the score of a model that never calls: on the
+development rows of the domain `tools`, apart for rows that need calls (all of them and no others) and rows that need
+none, and the leaderboard's accuracy of calls (AST categories, a fixed random subset; left out without its package).
+Answers may be as long as in `expertsmith bench tools`. `measured` takes any other scores. A form that cannot run here
+has a row that says why.
 Run: `expertsmith bench edge --json`.
 """
 
@@ -24,24 +26,27 @@ from typing import IO, Any
 
 import torch
 
-from domains.domain import GENERAL, Domain
+from domains.domain import Domain
 from domains.errors import UserError
 from domains.example import Message
+from domains.tool_calls import parse
 from experts.checkpoint import load, load_tokenizer
 from experts.encoding import prompt_ids
 from experts.expert import Expert, built_experts
 from experts.export import base_of, write
 from experts.measure import spread
 from judges.call_match import makes_calls
+from judges.stats import wilson_interval
+from router.benches._int8 import save_int8
+from router.benches._tool_answers import MAX_TOKENS
 from router.benches._tool_score import call_accuracy
+from router.tool_requests import is_tools_expert
 
-EXPERT = "tools/calls"
 DOMAIN = "tools"
-ANSWER_TOKENS = 192
 NO_LLAMA = "llama-cpp-python is not installed; pip install 'expertsmith[llama]' compiles it"
 Prompts = Sequence[Sequence[Message]]
 Ask = Callable[[Prompts], list[str]]
-Score = Callable[[Ask], float]
+Score = Callable[[Ask], float | Mapping[str, Any]]
 Scores = Mapping[str, Score]
 
 
@@ -115,7 +120,7 @@ class Child:
 
     def ask(self, prompts: Prompts) -> list[str]:
         """Whole answers as text."""
-        answers = self.say(prompts, ANSWER_TOKENS)["answers"]
+        answers = self.say(prompts, MAX_TOKENS)["answers"]
         return [str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in answers]
 
     def end(self) -> dict[str, Any]:
@@ -131,23 +136,27 @@ def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any
 
 
 def chosen_expert(home: Path) -> Expert:
-    """The expert of function calls, or the general model where there is none."""
+    """The expert of function calls, of the domain `tools` if there are several."""
     found = built_experts(home) if home.is_dir() else {}
-    expert = found.get(EXPERT) or found.get(GENERAL)
-    if expert is None:
-        raise UserError(f"No experts are built in '{home}'. Run 'expertsmith build tools' first.")
-    return expert
+    names = sorted(filter(is_tools_expert, found), key=lambda name: (name.partition("/")[0] != DOMAIN, name))
+    if not names:
+        raise UserError(
+            f"No expert of function calls is built in '{home}', and this measures one. Run 'expertsmith build tools' "
+            "first."
+        )
+    return found[names[0]]
 
 
 def measured(expert: Expert, size: Size, scores: Scores | None = None, forms: Sequence[Form] = FORMS) -> dict[str, Any]:
-    """The table. A score takes a function that answers prompts and gives a number from 0 to 1."""
+    """The table. A score takes a function that answers prompts and gives a number from 0 to 1, or several by
+    name."""
     rows = [dict(row) for row in table(expert, size, scores or default_scores(size), forms)]
     return {"expert": expert.name, "threads": torch.get_num_threads(), "rows": rows}
 
 
 def default_scores(size: Size) -> Scores:
     """The domain's development rows, and the leaderboard's where its package is installed."""
-    scores: dict[str, Score] = {"score": development_score(size.rows)}
+    scores: dict[str, Score] = {"development": development_score(size.rows)}
     if importlib.util.find_spec("bfcl_eval"):
         scores["leaderboard_call_accuracy"] = partial(call_accuracy, num_rows=size.leaderboard)
     return scores
@@ -162,6 +171,7 @@ def table(expert: Expert, size: Size, scores: Scores, forms: Sequence[Form]) -> 
             merged = load(checkpoint, torch.float32, "sdpa")
             path = write(merged, tokenizer, form.kind, form.number_format, Path(folder) / "expert")  # type: ignore[arg-type]
             del merged
+            path = save_int8(path, Path(folder) / "int8") if form.runner == "int8" else path
             row: dict[str, Any] = {"form": form.name, "file_mib": round(size_mib(path), 1)}
             try:
                 yield row | costs(form, path, tokenizer, size) | scored(form, path, tokenizer, scores)
@@ -197,7 +207,8 @@ def scored(form: Form, path: Path, tokenizer: Any, scores: Scores) -> dict[str, 
     """How right its answers are; from another process, since long prompts take memory of their own."""
     with child(form.runner, path, tokenizer) as process:
         process.heard()
-        return {name: round(score(process.ask), 4) for name, score in scores.items()}
+        values = {name: score(process.ask) for name, score in scores.items()}
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
 
 
 def best(rounds: Sequence[dict[str, Any]], key: str, chosen: Callable[[list[float]], float]) -> float | None:
@@ -227,12 +238,27 @@ def timed_prompt() -> tuple[Message, ...]:
 
 
 def development_score(num_rows: int) -> Score:
-    """The share of right answers on the development rows of the domain; `num_rows` spread over them, 0 = all."""
+    """What is right of the development rows of the domain, apart for rows that need calls and rows that need none;
+    `num_rows` spread over them, 0 = all."""
     kept = spread(Domain.load(DOMAIN).examples("calls", "dev"), num_rows)
+    kinds = {
+        "calls": [row for row in kept if parse(row.completion)],
+        "no_calls": [row for row in kept if not parse(row.completion)],
+    }
 
-    def score(ask: Ask) -> float:
-        answers = ask([row.prompt for row in kept])
-        right = [makes_calls(a, row.completion, row.functions) for a, row in zip(answers, kept, strict=True)]
-        return sum(right) / len(right)
+    def score(ask: Ask) -> dict[str, Any]:
+        answers = dict(zip((row.id for row in kept), ask([row.prompt for row in kept]), strict=True))
+        return {
+            kind: shares([makes_calls(answers[row.id], row.completion, row.functions) for row in rows])
+            | {"never_calling": float(kind == "no_calls")}
+            for kind, rows in kinds.items()
+        }
 
     return score
+
+
+def shares(right: Sequence[bool]) -> dict[str, Any]:
+    """A share with its interval and the number of rows; None without any."""
+    ends = wilson_interval(sum(right), len(right))
+    value = round(sum(right) / len(right), 4) if right else None
+    return {"value": value, "low": ends.low, "high": ends.high, "n": len(right)}

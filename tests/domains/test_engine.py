@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,7 +103,8 @@ def test_an_item_that_always_kills_is_told():
 
 @pytest.mark.parametrize(
     ("kind", "given"),
-    [("WorkerCrashedError", ()), ("OutOfMemoryError", ("no memory",)), ("NodeDiedError", ("gone",))],
+    [("WorkerCrashedError", ()), ("OutOfMemoryError", ("no memory",)), ("NodeDiedError", ("gone",))]
+    + [(kind, ("00" * 28, b"", "")) for kind in ("ObjectLostError", "OwnerDiedError")],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_lost_worker_of_ray_is_told(kind, given):
@@ -140,6 +142,19 @@ def environment(name):
     return os.environ.get(name)
 
 
+def times(number):
+    """When the work began and ended."""
+    began = time.time()
+    time.sleep(0.1)
+    return began, time.time()
+
+
+def most_at_once(spans):
+    """How many of some spans of time had begun and not ended at the beginning of one."""
+    spans = list(spans)
+    return max(sum(begin <= start < end for begin, end in spans) for start, _ in spans)
+
+
 def written(folder, request):
     """The documents of a domain and its report, without what differs from run to run."""
     report = new_domain(request)
@@ -156,8 +171,12 @@ def test_ray_gives_the_same_documents_and_rows_and_survives_a_kill(ray, tmp_path
     monkeypatch.delenv("UNSET", raising=False)
     given = Engine("ray", 2, variables=("GIVEN", "UNSET"))
     assert list(given.map(environment, ["GIVEN", "UNSET"])) == ["here", None]
+    threads = [list(Engine("ray", 2, model).map(environment, ["OMP_NUM_THREADS"])) for model in (False, True)]
+    assert threads == [["1"], ["2"]], "one for a task, all of the machine's for a model"
     engine = Engine("ray", 2)
     assert list(engine.map(square, range(50))) == [n * n for n in range(50)]
+    assert most_at_once(Engine("ray", 1).map(times, range(4))) == 1
+    assert most_at_once(Engine("ray", 2, runs_model=True).map(times, range(4))) == 1, "there is one machine"
     with pytest.raises(UserError, match="^three$"):
         list(engine.map(failing, range(10)))
     (tmp_path / "marks").mkdir()

@@ -12,6 +12,7 @@ from domains.domain import PARSERS, Domain
 from domains.local_tools.run import LOCAL_TOOLS, run_local
 from domains.near_duplicates import near_duplicates
 from domains.tool_calls import parse, properties
+from domains.tool_rows import read_functions
 from domains.validate import text_of
 from judges.call_match import makes_calls
 from judges.scorers import instructions
@@ -221,17 +222,39 @@ def test_pairs_of_tools_are_wrong_calls_of_known_kinds(tools):
         assert not any(makes_calls(text, row.chosen, source) for text in row.rejected), row.id
 
 
-def test_no_row_of_tools_comes_from_the_leaderboard(tools):
-    """Against the questions of the installed `bfcl-eval`: no same text, no run of 13 words, no near-duplicate."""
+@pytest.fixture(scope="module")
+def leaderboard():
+    """The rows of the installed `bfcl-eval`."""
     package = pytest.importorskip("bfcl_eval")
     files = sorted((Path(package.__file__).parent / "data").glob("BFCL_v*.json"))
     assert files
     lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = [json.loads(line) for line in lines if line.startswith('{"id"')]  # one file is a list of names, not rows
+    return [json.loads(line) for line in lines if line.startswith('{"id"')]  # one file is a list of names, not rows
+
+
+def test_no_row_of_tools_comes_from_the_leaderboard(tools, leaderboard):
+    """Against its questions: no same text, no run of 13 words, no near-duplicate; in rows, pairs and routing alike."""
     asked = [
-        turn["content"] for row in rows for turns in row.get("question", []) for turn in turns if "content" in turn
+        turn["content"]
+        for row in leaderboard
+        for turns in row.get("question", [])
+        for turn in turns
+        if "content" in turn
     ]
     assert len(asked) > 1000
     theirs = [Passage("bfcl", str(place), text) for place, text in enumerate(asked)]
-    ours = [Passage("tools", row.id, text_of(row)) for row in tools.records("calls.jsonl")]
+    files = ("calls.jsonl", "preferences.jsonl", "routing.jsonl")
+    ours = [Passage(file, row.id, text_of(row)) for file in files for row in tools.records(file)]
+    assert {passage.file for passage in ours} == set(files)
     assert contamination(theirs, ours).matches == ()
+
+
+def test_no_function_of_tools_is_one_of_the_leaderboard(tools, leaderboard):
+    """A declaration has neither the description of one of theirs nor, under the same name, the same arguments."""
+    declared = [function for row in leaderboard for function in row.get("function", [])]
+    assert len(declared) > 1000
+    theirs = {(function["name"], frozenset(function["parameters"]["properties"])) for function in declared}
+    texts = {" ".join(function["description"].lower().split()) for function in declared}
+    ours = read_functions(tools.folder / "functions.jsonl")
+    assert [f.name for f in ours if (f.name, frozenset(properties(f.parameters))) in theirs] == []
+    assert [f.name for f in ours if " ".join(f.description.lower().split()) in texts] == []

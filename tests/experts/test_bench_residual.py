@@ -86,3 +86,13 @@ def test_the_medians_and_the_order(trio, tmp_path):
 def test_too_few_bytes_are_refused():
     with pytest.raises(UserError, match="--bytes 5 is too small"):
         run(num_bytes=5)
+
+
+def test_a_merge_takes_the_memory_of_some_blocks(tmp_path):
+    """Models of 60 MB in bf16: beside what importing takes, less than one of them."""
+    parents, size = write_trio(tmp_path, 6 * 10**7)
+    environment = dict(os.environ) | {"OMP_NUM_THREADS": "1"}
+    idle = measured([sys.executable, "-c", "import torch, experts.residual"], environment)
+    found = merge("ours", parents, tmp_path / "out", "")
+    assert (idle.status, found.status) == (0, 0)
+    assert found.anonymous_mb - idle.anonymous_mb < size / 2**20

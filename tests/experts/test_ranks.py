@@ -5,6 +5,7 @@ order of the rounding (1e-7) times the number of steps, except where a gradient 
 """
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -16,10 +17,11 @@ from experts.alignment import REFERENCES, STATE
 from experts.checkpoint import WEIGHTS
 from experts.device import DTYPE
 from experts.launcher import Launch, find_launch, read_settings
-from experts.train import LOG
+from experts.train import COMPLETE, LOG
 from tests.fakes_ranks import JOBS, prepared, run_job, run_ranks
 
 ALIGNED = [name for name, job in JOBS.items() if job.kind not in ("sft", "reward")]
+FULL = [name for name, job in JOBS.items() if job.training.get("method") == "full"]
 STEPS = 6
 
 
@@ -42,10 +44,10 @@ def two(request, tmp_path_factory):
     return folder
 
 
-def sharding():
-    """The environment that accelerate gives to its processes for the shipped configuration, in fp32."""
+def sharding(mixed_precision="no"):
+    """The environment that accelerate gives to its processes for the shipped configuration, in fp32 unless asked."""
     file = find_launch("fsdp2")
-    launch = Launch(file, read_settings(file), {"num_processes": "2", "mixed_precision": "no"})
+    launch = Launch(file, read_settings(file), {"num_processes": "2", "mixed_precision": mixed_precision})
     args = _validate_launch_command(launch_command_parser().parse_args(launch.command(["build"])[3:]))[0]
     return {k: v for k, v in prepare_multi_gpu_env(args).items() if k.startswith(("FSDP_", "ACCELERATE_"))}
 
@@ -88,9 +90,11 @@ def test_the_result_is_that_of_one_process(one, two, name):
     assert all(tensor.abs().max() > 5e-3 for tensor in moved)
 
 
-def test_weights_of_all_parameters_moved_away_from_the_start(two):
+@pytest.mark.parametrize("name", FULL)
+def test_weights_of_all_parameters_moved_away_from_the_start(two, name):
     """Full-weights alignment: 6 Adam steps of 1e-3 under a cosine move a weight by up to about 3e-3."""
-    before, after = load_file(two / "base" / "model.safetensors"), weights(two, "dpo_full")
+    before, after = load_file(two / JOBS[name].base / "model.safetensors"), weights(two, name)
+    assert ("lm_head.weight" in after) == (JOBS[name].base == "untied")
     assert before.keys() == after.keys()
     assert all((after[name] - before[name]).abs().max() > 5e-4 for name in before)
 
@@ -135,3 +139,45 @@ def test_a_cache_is_written_once_and_read_by_all(two):
     assert known[0]["means"] == {"a": 1.0, "b": 5.0}
     assert known[0]["refused"][0] == ""
     assert "different inputs of a stage. Every host needs the same" in known[0]["refused"][1]
+
+
+@pytest.mark.slow
+def test_sharded_training_goes_on_from_a_checkpoint(tmp_path):
+    """The last checkpoint and the result taken away: the steps after the one before are made again, and end the same.
+    That one is not written again."""
+    folder = prepared(tmp_path)
+    run_ranks(folder, ["beta_dpo"], **sharding())
+    checkpoints, expected = folder / "beta_dpo" / "checkpoints", weights(folder, "beta_dpo")
+    kept, log, state = (
+        checkpoints / "checkpoint-4" / COMPLETE,
+        curve(folder, "beta_dpo"),
+        last_state(folder, "beta_dpo"),
+    )
+    shutil.rmtree(checkpoints / f"checkpoint-{STEPS}")
+    (folder / "beta_dpo" / WEIGHTS).unlink()
+    written = kept.stat().st_mtime_ns
+    run_ranks(folder, ["beta_dpo"], **sharding())
+    assert kept.stat().st_mtime_ns == written
+    assert [line["loss"] for line in curve(folder, "beta_dpo")] == pytest.approx(
+        [line["loss"] for line in log], rel=1e-5
+    )
+    assert last_state(folder, "beta_dpo")["objective"] == pytest.approx(state["objective"], rel=1e-5)
+    found = weights(folder, "beta_dpo")
+    assert found.keys() == expected.keys()
+    for key, tensor in expected.items():
+        torch.testing.assert_close(found[key], tensor, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_shipped_mixed_precision_trains_close_to_fp32(one, tmp_path):
+    """bf16 has 8 bits, so a loss is within some thousandths; the gathered adapter is whole."""
+    folder = prepared(tmp_path)
+    run_ranks(folder, ["sft", "dpo"], **sharding("bf16"), **{DTYPE: "bfloat16"})
+    for name in ("sft", "dpo"):
+        losses, expected = ([line["loss"] for line in curve(place, name)] for place in (folder, one))
+        assert losses == pytest.approx(expected, rel=0.03, abs=0.03)
+        found = weights(folder, name)
+        assert {key: tensor.shape for key, tensor in found.items()} == {
+            key: tensor.shape for key, tensor in weights(one, name).items()
+        }
+        assert all(tensor.isfinite().all() and tensor.abs().max() > 5e-3 for tensor in found.values())

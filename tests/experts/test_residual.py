@@ -113,6 +113,30 @@ def test_routes_agree_at_another_scale(base, adapters, tmp_path):
     assert_same(dict(by_adapters), dict(by_weights))
 
 
+def test_an_adapter_is_written_into_shards_as_it_is_into_a_loaded_model(model, adapters, tmp_path):
+    """The same weights, in the same files; an adapter of a weight that is not stored is refused."""
+    base = write_model(tmp_path / "base", model, byte_tokenizer(), "30KB")
+    folder = stage.as_weights(Checkpoint(base, adapters / "dapt"), tmp_path / "written")
+    assert Weights(folder).files == Weights(base).files
+    assert len(Weights(folder).shards()) > 1
+    assert {place.dtype for place in Weights(folder).places.values()} == {torch.float32}
+    assert_same(weights_of(folder), dict(load(Checkpoint(base, adapters / "dapt"), torch.float32, "sdpa").state_dict()))
+    update = next(iter(read_adapter(adapters / "dapt").values()))
+    with pytest.raises(UserError, match="'elsewhere.q_proj', which .* does not store"):
+        stage.write_with_adapter(Weights(base), {"elsewhere.q_proj": update}, tmp_path)
+
+
+def test_what_a_merge_did_is_in_the_record_and_told(trio, adapters, tmp_path, capsys):
+    """The domain model has an output matrix of its own, the others have not."""
+    untied = write_model(tmp_path / "untied", tiny_model(tied=False), byte_tokenizer())
+    metrics = stage.run(
+        Checkpoint(trio.base), Checkpoint(trio.instruct), Checkpoint(untied), SETTINGS, tmp_path / "out"
+    )
+    assert metrics["untied"] == ["base", "instruct"]
+    assert metrics["skipped"] == []
+    assert "model.safetensors: " in capsys.readouterr().err
+
+
 def test_a_full_domain_model_with_an_instruct_adapter_goes_by_weights(trio, adapters, tmp_path):
     metrics = stage.run(
         Checkpoint(trio.base), Checkpoint(trio.base, adapters / "instruct"), Checkpoint(trio.dapt), SETTINGS, tmp_path

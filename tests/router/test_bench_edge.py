@@ -1,16 +1,20 @@
 """The edge bench on the fake foundation: a row for every form, why one cannot run, and the hook of the score."""
 
 import importlib.util
+import shutil
 
 import pytest
+import torch
 
 from domains.domain import Domain
 from domains.errors import UserError
 from domains.example import Message
 from domains.tool_calls import OPEN
 from experts.build import run_build
-from experts.checkpoint import load_tokenizer
+from experts.checkpoint import load_base, load_tokenizer
 from experts.expert import built_experts
+from experts.export import base_of
+from router.benches._int8 import load_int8, quantized, save_int8
 from router.benches.edge import FORMS, NO_LLAMA, Size, child, chosen_expert, development_score, measured, size_mib
 from tests.fakes_tools import tiny_tools_build
 
@@ -54,22 +58,38 @@ def test_a_child_that_dies_gives_its_last_words(home, tmp_path):
         process.heard()
 
 
-def test_the_general_model_is_measured_where_there_is_no_tools_expert(home, tmp_path):
-    assert chosen_expert(home).name == "general"
-    with pytest.raises(UserError, match="build tools"):
+def test_what_is_measured_calls_functions(home, tmp_path):
+    assert chosen_expert(home).name == "kit/calls"
+    shutil.copytree(home / "house", tmp_path / "house")
+    with pytest.raises(UserError, match="No expert of function calls"):
         chosen_expert(tmp_path)
 
 
-def test_the_score_is_the_share_of_right_answers():
-    """An answer without a call is right on exactly the rows that want none: by hand from the development split."""
-    score = development_score(0)
-    assert score(lambda prompts: ["No." for _ in prompts]) == pytest.approx(score_of_silence())
-    assert development_score(3)(lambda prompts: [str(len(prompts))] * len(prompts)) in {0, 1 / 3, 2 / 3, 1}
-
-
-def score_of_silence():
+def test_the_score_tells_calls_from_silence():
+    """An answer without a call is right on exactly the rows that want none, as the floor says; few rows have a wide
+    interval."""
+    found = development_score(0)(lambda prompts: ["No." for _ in prompts])
     rows = Domain.load("tools").examples("calls", "dev")
-    return sum(OPEN not in row.completion for row in rows) / len(rows)
+    needing = sum(OPEN in row.completion for row in rows)
+    assert (found["calls"]["value"], found["calls"]["n"], found["calls"]["never_calling"]) == (0, needing, 0)
+    assert (found["no_calls"]["value"], found["no_calls"]["n"]) == (1, len(rows) - needing)
+    assert found["no_calls"]["never_calling"] == 1
+    assert found["no_calls"]["low"] < 1
+    few = development_score(3)(lambda prompts: ["No."] * len(prompts))
+    assert few["calls"]["n"] + few["no_calls"]["n"] == 3
+
+
+def test_the_int8_file_is_smaller_and_gives_what_it_gave_before_it_was_saved(home, tmp_path):
+    base, source = base_of(built_experts(home)["kit/calls"]), tmp_path / "bf16"
+    load_base(base, torch.bfloat16, "sdpa").save_pretrained(source)
+    saved = save_int8(source, tmp_path / "int8")
+    assert size_mib(saved) < size_mib(source)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.inference_mode():
+        before = quantized(load_base(source, torch.float32, "sdpa").eval())(input_ids=ids).logits
+        after = load_int8(saved)(input_ids=ids).logits
+    assert torch.allclose(before, after, atol=1e-4)
+    assert torch.isfinite(after).all()
 
 
 def test_the_size_is_that_of_the_weights_alone(tmp_path):

@@ -91,7 +91,8 @@ def test_what_is_tool_shaped_goes_to_the_tools_expert_and_nothing_else_does():
             return Answer(0)
 
     tools = json.dumps([{"type": "function", "function": {"name": "rate"}}])
-    local = LocalAssistant(Backend(), Router(Keywords({"kettle": "tools/calls"}, Backend.experts), "words", 0.5))
+    words = Keywords({"kettle": "tools/calls"}, Backend.experts)
+    local = LocalAssistant(Backend(), Router(words, "words", 0.5, tools="tools/calls"))
     asked = (Message("user", "Calculate 5% of 80."),)
     assert (local.route(asked).expert, local.route(asked).strategy) == ("tools/calls", "calculation")
     assert local.route(asked, "general").expert == "general"

@@ -12,7 +12,7 @@ from router.assistant import AUTO
 from tests.fakes_assistant import ScriptedAssistant
 from tests.ui.test_service import running
 
-TOOLS_EXPERT = "tools/structured"
+TOOLS_EXPERT = "tools/calls"
 ASK = [{"role": "user", "content": "What is the payment?"}]
 PARAMETERS = {"type": "object", "properties": {"loan": {"type": "number"}}, "required": ["loan"]}
 TOOLS = [{"type": "function", "function": {"name": name, "description": "x", "parameters": PARAMETERS}}

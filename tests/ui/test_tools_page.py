@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-from ui.tools_page import OVERALL, render, write_tools_page
+from ui.tools_page import OVERALL, render, text_lines, write_tools_page
 
 SCORE = {"value": 0.25, "low": 0.2, "high": 0.3125, "never_calling": 0.1976}
 
@@ -16,7 +16,8 @@ def found(arm: str = "prompt") -> dict[str, object]:
 
     return {
         "rows": [row("irrelevance", 1.0), row("multiple", 0.5)],
-        "overall": [{"arm": arm, **dict.fromkeys(OVERALL, SCORE)}],
+        "overall": [{"arm": arm, **dict.fromkeys(OVERALL, SCORE), "too_long": 2}],
+        "arms": [{"name": arm, "answers": 30, "unbound": 3}], "max_context": 8192, "max_tokens": 256,
         "comparisons": [{"arm": arm, "against": "before", "kind": kind, "difference": 0.1, "low": 0.0, "high": 0.2,
                          "p": None} for kind in ("calls", "irrelevance")],
         "package": "bfcl-eval 1, data BFCL_v4", "num_rows": 30, "notes": ["A <note>."],
@@ -59,3 +60,18 @@ def test_nothing_is_fetched_and_names_are_escaped(tmp_path: Path) -> None:
     assert "A &lt;note&gt;." in text
     assert "http://" not in text
     assert "https://" not in text
+
+
+def test_what_was_too_long_or_not_bound_is_said() -> None:
+    text = render(found())
+    assert "prompt: 2 of 30 rows had a prompt that was too long (more than 8192 tokens" in text
+    assert "prompt: 3 of 30 answers were free" in text
+    assert "the v3 formula on v4 data is no published v3 score" in text
+
+
+def test_as_text_every_score_is_beside_its_floor_and_irrelevance_beside_calls() -> None:
+    first, *rest = text_lines(found())
+    assert first.startswith("prompt: Calls right 25.0% [20.0%, 31.2%] (never calling: 19.8%); Irrelevant requests left")
+    assert first.count("never calling") == len(OVERALL)
+    assert rest[0] == "A <note>."
+    assert len(rest) == 3

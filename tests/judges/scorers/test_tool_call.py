@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from domains.tool_calls import ToolCall, call_text
+from domains.readers import RowError
+from domains.tool_calls import Function, ToolCall, call_text
 from judges.scorers.tool_call import Judge
+from judges.scoring import answered
 from judges.verdict import Answered
 
 PAY = ToolCall("payment", {"loan": 200000, "city": "St. Paul", "fixed": True, "years": [15, 30]})
@@ -72,3 +74,29 @@ def test_where_nothing_is_to_be_called():
 @pytest.mark.parametrize("reference", [None, " "])
 def test_without_a_reference_it_is_unscored(reference):
     assert value(REFERENCE, reference) is None
+
+
+RATED = Function(
+    "payment", "", {"type": "object", "properties": {"loan": {}, "years": {"type": "integer", "default": 30}}}
+)
+SHORT, WRITTEN = (call_text([ToolCall("payment", {"loan": 5, **more})]) for more in ({}, {"years": 30}))
+
+
+@pytest.mark.parametrize(("answer", "reference"), [(SHORT, WRITTEN), (WRITTEN, SHORT)])
+def test_a_default_that_is_written_out_is_right_where_the_declaration_is_known(answer, reference):
+    known, unknown = Judge()(
+        [Answered("?", answer, reference, functions=(RATED,)), Answered("?", answer, reference)],
+    )
+    assert (known.value, unknown.value) == (1.0, 0.0)
+
+
+def test_rows_of_a_file_may_declare_the_functions():
+    row = {
+        "question": "?",
+        "answer": SHORT,
+        "reference": WRITTEN,
+        "functions": [RATED.as_dict() | {"description": "P."}],
+    }
+    assert Judge()([answered(row)])[0].value == 1.0
+    with pytest.raises(RowError, match="list of declarations"):
+        answered({**row, "functions": ["payment"]})
