@@ -23,6 +23,7 @@ from domains.cleaning.duplicates import Mark, Marker, is_compared, mark_of
 from domains.errors import UserError
 from domains.formats import Limits, Part, bounded, read_file, refusal
 from domains.pii.detect import redacted
+from domains.pii.file_names import safe_file_name
 from domains.plugins import load_plugin
 
 VERSION = 3
@@ -127,7 +128,7 @@ def read_and_clean(name: str, key: str, plan: Plan) -> dict[str, Any]:
             status, reason = refused.status, refused.reason
     part_file.replace(plan.journal / f"{key}.jsonl")
     return {
-        "file": printable(name),
+        "file": printable(safe_file_name(name, plan.cleaning.salt, plan.cleaning.keep)),
         "status": status,
         "reason": printable(reason or " ".join(work.notes)),
         "num_pages": work.num_pages,

@@ -137,6 +137,8 @@ def data(options: Options) -> int:
     given = given_rows(options)
     strong = endpoint_of(options.endpoint, options.model, options.endpoint_key_env)
     weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
+    if "weak_model_rejected" in kinds and identity(strong) == identity(weak):
+        say("weak_model_rejected: the weaker model is the writer itself. Give --weak-model or --weak-endpoint.")
     made = []
     with writers_of(options, strong, weak) if asks else nullcontext(no_writers()) as writers:
         for kind in kinds:
@@ -186,7 +188,8 @@ def made_lines(made: Any, folder: Path) -> list[str]:
     """An outcome for people."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(made.statuses.items()))
     reasons = [f"  {count} x {reason}" for reason, count in made.reasons.items()]
-    return [f"{made.kind}: {counts}; {made.num_added} rows added to {folder / made.file}", *reasons]
+    replaced = f", {made.num_replaced} put in the place of another writer's" if made.num_replaced else ""
+    return [f"{made.kind}: {counts}; {made.num_added} rows added to {folder / made.file}{replaced}", *reasons]
 
 
 def out_folder(options: Options, domain: Any) -> Path:

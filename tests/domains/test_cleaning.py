@@ -46,6 +46,12 @@ def test_unicode_is_repaired_and_counted():
     assert [(c.action, c.reason) for c in result.changes] == [("changed", "repaired"), ("removed", "nothing left")]
 
 
+@pytest.mark.parametrize("word", ["می\u200cخواهم", "क्\u200dष", "👩\u200d🚒"])
+def test_joiners_stay_where_a_script_needs_them(word):
+    assert cleaned(unicode_repair, text(word)).blocks[0].text == word
+    assert cleaned(unicode_repair, text("wo\u200drd")).blocks[0].text == "word"
+
+
 def test_headers_footers_and_page_numbers_go_and_cut_paragraphs_are_joined(tmp_path):
     path = tmp_path / "a.pdf"
     path.write_bytes(handbook())
@@ -158,7 +164,8 @@ def test_a_cell_is_read_with_the_name_of_its_column():
     row = result.blocks[0].text.split("\n")[2]
     assert "Qwopl" not in row
     assert row.count("33881920") == 1
-    assert result.changes
+    assert [change.reason for change in result.changes] == ["name", "account_number"]
+    assert all(change.text == f"[{change.reason}]" for change in result.changes)
 
 
 def test_exact_and_near_duplicates_but_not_other_numbers(tmp_path):

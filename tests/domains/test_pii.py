@@ -8,6 +8,7 @@ import pytest
 from domains.pii import TYPES
 from domains.pii.allowed import WORDS
 from domains.pii.detect import find, redacted
+from domains.pii.file_names import safe_file_name
 from domains.pii.measure import measure, parsed, passages
 from domains.pii.patterns import is_iban, is_routing, is_vin, luhn
 from domains.pii.surrogates import surrogate
@@ -102,6 +103,28 @@ def test_the_same_form_with_and_without_a_reason(text, expected):
 
 def test_listed_words_match_as_they_are_compared():
     assert all(name == " ".join(name.lower().split()) for name in WORDS["public_names"])
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("loans/Maria_Lopez_loan.pdf", "Lopez"),
+        ("maria-lopez letter.txt", "lopez"),
+        ("LOPEZ, MARIA.docx", "MARIA"),
+        ("412-55-8831.txt", "8831"),
+        ("call 617-555-0143.txt", "617"),
+    ],
+)
+def test_the_name_of_a_file_has_nobody(name, gone):
+    safe = safe_file_name(name, "s")
+    assert gone not in safe
+    assert safe == safe_file_name(name, "s")
+    assert safe.endswith(name[name.rindex(".") :])
+
+
+@pytest.mark.parametrize("name", ["rates-2024.md", "old/borrowing (copy).md", "fannie-mae.pdf", "HUD-92900-A.pdf"])
+def test_a_plain_name_of_a_file_stays(name):
+    assert safe_file_name(name, "s") == name
 
 
 def test_particles_are_no_names_elsewhere():
