@@ -58,5 +58,6 @@ def build(item: Item, writers: Writers) -> dict[str, Any]:
 
 
 def lost(one: str, other: str) -> str:
-    """The first name of one text that the other does not have; empty when there is none."""
-    return next((name for name in sorted(names(one)) if name.lower() not in other.lower()), "")
+    """The first word of a name of one text that the other does not have; empty when there is none."""
+    words = sorted({word for name in names(one) for word in name.split()})
+    return next((word for word in words if word.lower() not in other.lower()), "")
