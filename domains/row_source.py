@@ -150,9 +150,9 @@ def hub_rows(target: str, load: Loader | None = None) -> Iterator[dict[str, Any]
             "hexadecimal digits of a commit, so that the rows stay the same; after it :SPLIT if it is not train."
         )
     try:
-        config = {"name": found["config"]} if found["config"] else {}
+        config = [found["config"]] if found["config"] else []
         yield from (load or hub_loader())(
-            found["name"], **config, revision=found["revision"], split=found["split"] or "train", streaming=True
+            found["name"], *config, revision=found["revision"], split=found["split"] or "train", streaming=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(

@@ -77,8 +77,8 @@ def test_a_hub_data_set_is_asked_for_at_its_commit():
 def test_a_hub_data_set_may_have_a_configuration():
     asked = []
 
-    def load(name, **options):
-        asked.append((name, options["name"], options["split"]))
+    def load(name, config, **options):
+        asked.append((name, config, options["split"]))
         return ROWS
 
     assert list(hub_rows(f"hub:owner/set/clean@{COMMIT}", load)) == ROWS
