@@ -110,6 +110,13 @@ def test_openings():
     assert first(openings.check, rows(same("x"), same("y"))).level == "ok"
 
 
+def test_function_calls_have_no_opening():
+    """Half of the chosen answers are calls, which begin alike; the others open differently."""
+    call = '<tool_call>\n{{"name": "find", "arguments": {{"place": {}}}}}\n</tool_call>'
+    found = first(openings.check, rows(lambda i: call.format(i) if i % 2 else answer_of(i, "x"), call.format))
+    assert (found.n, found.level) == (NUM_ROWS // 2, "ok")
+
+
 def test_facts_of_a_change_of_tone_and_of_a_wrong_number():
     """Days against other days contradict; the same days in other words do not."""
 
