@@ -16,7 +16,7 @@ from judges.metrics import Row, metric_info
 
 BEFORE, AFTER = "before", "after"
 SAFETY = "safety"  # a probe that may not fall at all: small falls would add up over promotions
-UNSAFE = "Safety was not measured: the domain has no safety rules."
+UNSAFE = "Safety was not measured: the domain has no safety rule about anything that was asked."
 SAME_RULE = {"reading_level": "readability"}  # a verifier and the judge that has the same rule under another name
 
 
@@ -77,8 +77,9 @@ def refuse_same(verifiers: Sequence[str], judges: Sequence[str]) -> None:
 def decide(rows: Sequence[Row], probes: Sequence[str], limits: Limits) -> Decision:
     """The decision on rows of the arms `before` and `after`; `probes` are the metrics that must merely hold."""
     checks = tuple(check(found, found.metric in probes, limits) for found in compare(rows, AFTER, BEFORE))
-    failed = [found for found in checks if not found.holds]
-    note = "" if any(row.metric == SAFETY for row in rows) else f" {UNSAFE}"
+    measured = any(row.metric == SAFETY and row.value is not None for row in rows)
+    failed = [found for found in checks if not found.holds and (measured or found.measure != SAFETY)]
+    note = "" if measured else f" {UNSAFE}"
     held_out = [found for found in checks if not found.is_probe and found.n]
     if not held_out:
         return Decision(False, "Nothing held out could be judged.", checks)

@@ -30,12 +30,7 @@ MORE = tuple(
 
 
 def settings(**changes):
-    return Align(
-        **(
-            {"rank": 2, "epochs": 2, "batch_rows": 1, "accumulation": 1, "row_tokens": 128, "learning_rate": 0.01}
-            | changes
-        )
-    )
+    return Align(**({"rank": 2, "epochs": 2, "accumulation": 1, "row_tokens": 128, "learning_rate": 0.01} | changes))
 
 
 def train(base, folder, objective, rows=ROWS, mixing=None, **options):

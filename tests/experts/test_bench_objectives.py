@@ -42,6 +42,7 @@ def recipe(tmp_path, bare):
     return str(path)
 
 
+@pytest.mark.slow
 def test_every_objective_has_its_row_and_a_second_run_trains_nothing(data, recipe, tmp_path, capsys):
     first = run(True, tmp_path / "home", data, recipe)
     assert [row["objective"] for row in first["rows"]] == list(OBJECTIVES)

@@ -36,7 +36,10 @@ def one(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=[pytest.param("ddp", marks=SLOW), pytest.param("fsdp2", marks=SLOW)])
 def two(request, tmp_path_factory):
     """All jobs in two processes: each with the whole model, or with its part by the shipped FSDP2 configuration."""
     folder = prepared(tmp_path_factory.mktemp(request.param))

@@ -27,6 +27,7 @@ def recommendations():
     ]
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_on_recommendations(tmp_path):
     """S-DPO at policy = reference is ln(1 + k): ln 4, where the preferences of this domain have one or two others."""
     write_base(tmp_path / "base")

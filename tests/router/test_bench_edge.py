@@ -29,6 +29,7 @@ def home(tmp_path_factory):
     return built.home
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_every_form(home):
     """One child per form; what cannot run here keeps its size and says why."""
     heard = []

@@ -55,6 +55,7 @@ def test_the_engine_serves_the_pair(pair):
         assert generate(model, engine.tokenizer, [ASK], 4)[0].num_tokens <= 4
 
 
+@pytest.mark.slow
 def test_full_weights_pretraining_takes_the_weights_route_and_says_that_it_is_not_served(pair, tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     build = tiny_build(folder, "pretrain.method=full")

@@ -25,7 +25,8 @@ def test_calibrate_prints_the_record(capsys, tmp_path):
     found = json.loads(out)
     assert code == 0
     numbers = ["agreement", "low", "high", "n", "position_flip_rate", "length_bias", "longer_wins"]
-    assert list(found) == ["judge", *numbers, "trusted", "reason"]
+    ends = [f"{name}_{end}" for name in ("position_flip", "length_bias") for end in ("low", "high")]
+    assert list(found) == ["judge", *numbers, "trusted", "reason", *ends]
     assert (found["judge"], found["n"], found["trusted"]) == ("readability", 14, True)
 
 
