@@ -23,9 +23,10 @@ from domains.cleaning.duplicates import Mark, Marker, is_compared, mark_of
 from domains.errors import UserError
 from domains.formats import Limits, Part, bounded, read_file, refusal
 from domains.pii.detect import redacted
+from domains.pii.file_names import safe_file_name
 from domains.plugins import load_plugin
 
-VERSION = 2
+VERSION = 3
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -127,7 +128,7 @@ def read_and_clean(name: str, key: str, plan: Plan) -> dict[str, Any]:
             status, reason = refused.status, refused.reason
     part_file.replace(plan.journal / f"{key}.jsonl")
     return {
-        "file": printable(name),
+        "file": printable(safe_file_name(name, plan.cleaning.salt, plan.cleaning.keep)),
         "status": status,
         "reason": printable(reason or " ".join(work.notes)),
         "num_pages": work.num_pages,
@@ -157,7 +158,7 @@ class FileWork:
         self.characters += len(part.text)
         self.notes += part.notes
         blocks: tuple[Block, ...] = tuple(blocks_of(part))
-        self.count("boilerplate", [Change("removed", "navigation", text) for text in part.removed])
+        self.count("boilerplate", [Change("removed", left.reason, left.text) for left in part.removed])
         for stage in FILE_STAGES:
             cleaned = load_plugin("domains.cleaning", stage, "cleaning stage").clean(blocks, self.context)
             self.tallies[stage].add_sizes(blocks, cleaned.blocks)

@@ -149,10 +149,12 @@ def join(plan: Plan, request: Request, keys: Sequence[str], rows: list[dict[str,
                 continue
             title = title_of(row, plan.cleaning)
             kept = new_blocks(plan, key, row["file"], index, joined.duplicates)
-            chunks = Chunker(title, plan.cleaning.chunk_characters).chunks(kept)
-            for text in documents(title, row, counted(chunks, row, joined.chunks)):
+            chunker = Chunker(title, plan.cleaning.chunk_characters)
+            for text in documents(title, row, counted(chunker.chunks(kept), row, joined.chunks)):
                 name = free_name(row["file"], taken)
                 joined.written[name] = write_document(request.folder, name, text)
+            for heading in chunker.left_out:
+                joined.chunks.add_change("heading without text", {"removed": shortened(heading)})
             if not row["chunks"]:
                 row["reason"] = (row["reason"] + " Nothing is left of it after cleaning.").strip()
     (plan.journal / "index.sqlite").unlink()

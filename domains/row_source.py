@@ -1,7 +1,8 @@
 """Where training rows lie: JSONL, a JSON list, Parquet, Arrow, or a data set on the hub at a pinned revision.
 
 JSON is read line by line and Parquet and Arrow in batches, so that rows with different columns and files larger than
-memory work. A hub data set is named `hub:OWNER/NAME@COMMIT` or `hub:OWNER/NAME@COMMIT:SPLIT` (train when left out).
+memory work; a folder of Parquet files is read in the order of their names. A hub data set is named
+`hub:OWNER/NAME[/CONFIG]@COMMIT[:SPLIT]` (the split is train when left out).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from domains.errors import UserError
 from domains.readers import RowError, parse_object, rows, shown
 
 HUB = "hub:"
-HUB_NAME = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[0-9a-f]{40})(?::(?P<split>[\w.\[\]:%+-]+))?")
+HUB_NAME = re.compile(
+    r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:/(?P<config>[\w.-]+))?@(?P<revision>[0-9a-f]{40})"
+    r"(?::(?P<split>[\w.\[\]:%+-]+))?"
+)
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 Loader = Callable[..., Iterable[dict[str, Any]]]
 
@@ -33,7 +38,12 @@ class SourceRow:
 
 def is_row_source(target: str) -> bool:
     """Whether a name is that of a file of rows or of a hub data set, and not of a domain."""
-    return target.startswith(HUB) or Path(target).is_file() or target.endswith(SUFFIXES)
+    return target.startswith(HUB) or Path(target).is_file() or target.endswith(SUFFIXES) or bool(shards(Path(target)))
+
+
+def shards(folder: Path) -> list[Path]:
+    """The Parquet files of a folder that is no domain."""
+    return [] if (folder / "domain.toml").exists() else sorted(folder.glob("*.parquet"))
 
 
 def source_rows(target: str) -> Iterator[SourceRow]:
@@ -41,6 +51,8 @@ def source_rows(target: str) -> Iterator[SourceRow]:
     path = Path(target)
     if target.startswith(HUB):
         return numbered(hub_rows(target))
+    if shards(path):
+        return numbered(chain.from_iterable(map(parquet_rows, shards(path))))
     if not path.is_file():
         raise UserError(f"{target} does not exist. Give a {', '.join(SUFFIXES)} file, or {HUB}OWNER/NAME@COMMIT.")
     if path.suffix == ".parquet":
@@ -134,12 +146,13 @@ def hub_rows(target: str, load: Loader | None = None) -> Iterator[dict[str, Any]
     found = HUB_NAME.fullmatch(target.removeprefix(HUB))
     if not found:
         raise UserError(
-            f"'{target}' does not name a pinned data set. Write {HUB}OWNER/NAME@COMMIT with the 40 hexadecimal digits "
-            "of a commit, so that the rows stay the same; after it :SPLIT if it is not train."
+            f"'{target}' does not name a pinned data set. Write {HUB}OWNER/NAME[/CONFIG]@COMMIT with the 40 "
+            "hexadecimal digits of a commit, so that the rows stay the same; after it :SPLIT if it is not train."
         )
     try:
+        config = [found["config"]] if found["config"] else []
         yield from (load or hub_loader())(
-            found["name"], revision=found["revision"], split=found["split"] or "train", streaming=True
+            found["name"], *config, revision=found["revision"], split=found["split"] or "train", streaming=True
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(

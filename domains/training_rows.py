@@ -74,7 +74,13 @@ class Collector:
         refuse_broken_text(found.row)
         row = row_format.to_trl(found.row)
         notes = row.pop("notes", [])
-        row.setdefault("id", content_id(row))
+        if isinstance(row.get("id"), int):
+            row["id"] = str(row["id"])
+        if "id" not in row:
+            row["id"] = content_id(row)
+            if row["id"] in self.seen:
+                reason = f"the same content as line {self.seen[row['id']]}."
+                raise RowError("row", reason, "remove one of them, or give each an id.")
         kind = "preference" if "chosen" in row else "prompt/completion"
         record: TrainingRow = parse_preference(row) if kind == "preference" else parse_sft(row)
         if self.kind not in {"", kind}:

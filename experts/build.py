@@ -33,7 +33,7 @@ from experts.ranks import agreed, rank
 from experts.recipe import Recipe, Training
 from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
-from experts.tracks import calls_stages, capped, skipped, stage_names, structured_examples, summary, trainable
+from experts.tracks import calls_stages, capped, notes, stage_names, structured_examples, summary, trainable
 
 TRACK_WORK = "track"
 FULL_WEIGHTS = ("config.json", "generation_config.json", "model*")
@@ -175,7 +175,7 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     if rank() == 0:
         write_text_atomically(build.folder / SOURCE, json.dumps({"domain": str(build.domain.folder.resolve())}))
     records = []
-    for text in skipped(build.domain):
+    for text in notes(build):
         report(text)
     for number, stage in enumerate(build.stages(), 1):
         reused = agreed(stage.done)

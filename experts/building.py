@@ -2,7 +2,9 @@
 
 Everything that was tried is one line of OUT/made/KIND.jsonl, append-only: {"key", "status": ok | skipped | failed,
 "reason", "row", "source"}. A run goes on where the last one stopped: what is ok or skipped is not asked for again, what
-failed is. Good rows are added to the domain's own file with their source passage.
+failed is. Good rows are added to the domain's own file with their source passage; OUT/made/added.txt has the ids of
+those that were added, so that one which a person has deleted does not come back. Another writer's row takes the place
+of the one before it, unless a person has changed that.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -22,6 +24,7 @@ from domains.engine import Engine
 from domains.errors import UserError
 from domains.plugins import load_plugin, plugin_names
 from domains.readers import Problem, RowError, read_jsonl
+from domains.readers import rows as numbered_rows
 from domains.splits import first_in_split_of
 from experts.builders._parts import Failed, Item, Material, Skipped, Writers
 from judges.samples import FAILED, OK, SampleFile, key_of, repaired
@@ -29,6 +32,7 @@ from judges.samples import FAILED, OK, SampleFile, key_of, repaired
 PACKAGE = "experts.builders"
 SKIPPED = "skipped"
 MADE = "made"
+ADDED = "added.txt"
 Tell = Callable[[str], None]
 
 
@@ -68,13 +72,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Made:
-    """How many items had which outcome, why some gave no row, and how many rows are new in the domain's file."""
+    """How many items had which outcome, why some gave no row, and how many rows of the domain's file are new or in the
+    place of another writer's."""
 
     kind: str
     statuses: dict[str, int]
     reasons: dict[str, int]
     num_added: int
     file: str
+    num_replaced: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The form for programs."""
@@ -83,6 +89,7 @@ class Made:
             "statuses": self.statuses,
             "reasons": self.reasons,
             "added": self.num_added,
+            "replaced": self.num_replaced,
             "file": self.file,
         }
 
@@ -152,21 +159,76 @@ def row_id(kind: str, item: Item) -> str:
 def summed(job: Job, target: str, rows: Sequence[dict[str, Any]]) -> Made:
     """The outcome of a run, its good rows added."""
     good = [row["row"] for row in rows if row["status"] == OK]
-    added = add_rows(job.folder / target, good)
+    made = [row["row"] for row in repaired(job.folder / MADE / f"{job.kind}.jsonl") if row.get("status") == OK]
+    passages = parent_passages(job) if any(not row["source"]["passage"] for row in made) else {}
+    good, as_added = ([with_passage(row, passages) for row in some] for some in (good, made))
+    merged = merge_rows(job.folder / target, good, [*made, *as_added], job.folder / MADE / ADDED)
     reasons = Counter(row["reason"] for row in rows if row["reason"])
     statuses = Counter(row["status"] for row in rows)
-    return Made(job.kind, dict(statuses), dict(reasons.most_common(10)), added, target)
+    return Made(job.kind, dict(statuses), dict(reasons.most_common(10)), merged.num_added, target, merged.num_replaced)
 
 
-def add_rows(path: Path, rows: Sequence[dict[str, Any]]) -> int:
-    """Append rows whose ids are not in a file yet; the file is whole at every moment."""
+def parent_passages(job: Job) -> dict[str, str]:
+    """The source passage of every row of the domain that has one."""
+    found: dict[str, str] = {}
+    for path in {*job.material.domain.folder.glob("*.jsonl"), *job.folder.glob("*.jsonl")}:
+        for _, line in numbered_rows(path):
+            row = loads(line)
+            if isinstance(row.get("source"), dict) and row["source"].get("passage"):
+                found[str(row.get("id"))] = str(row["source"]["passage"])
+    return found
+
+
+def loads(line: str) -> dict[str, Any]:
+    """The object of a line; a line that is none has nothing to say here, and is reported where it is used."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def with_passage(row: dict[str, Any], passages: Mapping[str, str]) -> dict[str, Any]:
+    """A row that is made from another one, with the passage that the other was made from."""
+    source = row["source"]
+    if source["passage"] or source["item"] not in passages:
+        return row
+    return row | {"source": source | {"passage": passages[source["item"]]}}
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many rows of a file are new, and how many have taken another's place."""
+
+    num_added: int
+    num_replaced: int
+
+
+def merge_rows(
+    path: Path, rows: Sequence[dict[str, Any]], made: Sequence[dict[str, Any]], added: Path | None = None
+) -> Merged:
+    """Put rows into a file that is whole at every moment. A row whose id is there takes the place of what was `made`
+    before, not of what a person changed; one whose id is in `added` and no longer in the file was deleted."""
     before = path.read_text(encoding="utf-8-sig") if path.exists() else ""
     known = known_ids(path) if before.strip() else set()
-    new = [row for row in rows if row["id"] not in known]
-    if new:
-        text = before if before.endswith("\n") or not before else before + "\n"
-        write_text_atomically(path, text + "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in new))
-    return len(new)
+    deleted = (set(added.read_text(encoding="utf-8").split()) if added and added.exists() else set()) - known
+    new = [row for row in rows if row["id"] not in known | deleted]
+    given, ours = {row["id"]: row for row in rows}, {(row["id"], key_of(row)) for row in made}
+    lines = before.removesuffix("\n").split("\n") if before else []
+    num_replaced = 0
+    for place, line in enumerate(lines):
+        old = loads(line)
+        row = given.get(old.get("id"))
+        if row is not None and row != old and (row["id"], key_of(old)) in ours:
+            lines[place] = json.dumps(row, ensure_ascii=False)
+            num_replaced += 1
+    if new or num_replaced:
+        lines += [json.dumps(row, ensure_ascii=False) for row in new]
+        write_text_atomically(path, "".join(f"{line}\n" for line in lines))
+    if added and new:
+        with added.open("a", encoding="utf-8") as record:
+            record.writelines(f"{row['id']}\n" for row in new)
+    return Merged(len(new), num_replaced)
 
 
 def known_ids(path: Path) -> set[str]:

@@ -47,7 +47,7 @@ class Training(Section):
     gradient_checkpointing: bool = False
     compile: bool = Field(False, description="torch.compile every layer: pays in long runs on an accelerator")
     by_example: bool = False
-    max_examples: int = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
+    max_examples: int | None = Field(0, ge=0, description="train on the first so many rows or sections; 0 = all")
 
 
 class Pretrain(Training):
@@ -170,7 +170,7 @@ class Recipe(Section):
     residual: Residual = Residual()
     sft: Sft = Sft(epochs=3.0, learning_rate=8e-4, row_tokens=256, by_example=True)
     sft_after_dapt: Sft = Sft(epochs=1.0, row_tokens=256)
-    align: Align = Align(max_examples=32)
+    align: Align = Align(max_examples=None)  # settled by domain: `tracks.budgeted`
     calls: Sft = Sft(epochs=1.5, learning_rate=5e-4)
     calls_align: Align = Align(objective="s_dpo", learning_rate=2e-4)
     reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)

@@ -74,14 +74,18 @@ class Audit:
 def audit(target: str, row_format: str = "") -> Audit:
     """Audit the preference rows of a domain or of a file of any known format."""
     if not is_row_source(target):
-        domain = Domain.load(target)
-        rows: Sequence[Preference] = domain.records("preferences.jsonl")
-        split = {row.id: domain.split(row.id, "preferences") for row in rows}
-        return Audit(target, len(rows), check_pairs(target, Pairs(tuple(rows), split)))
+        return audit_domain(Domain.load(target), target)
     found = read_training_rows(target, row_format)
-    rows = [row for row in found.reading.records if isinstance(row, Preference)]
+    rows: Sequence[Preference] = [row for row in found.reading.records if isinstance(row, Preference)]
     pairs = Pairs(tuple(rows), {row.id: split_of(row.id) for row in rows})
     return Audit(target, len(rows), check_pairs(target, pairs), found.reading.problems)
+
+
+def audit_domain(domain: Domain, target: str) -> Audit:
+    """Audit the preference rows of a domain; `target` is how the user names it."""
+    rows: Sequence[Preference] = domain.records("preferences.jsonl")
+    split = {row.id: domain.split(row.id, "preferences") for row in rows}
+    return Audit(target, len(rows), check_pairs(target, Pairs(tuple(rows), split)))
 
 
 def check_pairs(target: str, pairs: Pairs) -> tuple[Finding, ...]:

@@ -57,6 +57,15 @@ def recipe_of(options: Options) -> Any:
     return load_recipe(options.recipe, overrides)
 
 
+def build_of(options: Options, name: str, recipe: Any) -> Any:
+    """The build of a domain."""
+    from experts.build import Build
+    from experts.tracks import budgeted
+
+    domain = Domain.load(name)
+    return Build(domain, budgeted(recipe, domain), options.home)
+
+
 def show_list(options: Options) -> int:
     """Everything that can be named."""
     from domains.plugins import plugin_names
@@ -82,11 +91,11 @@ def show_list(options: Options) -> int:
 def build(options: Options) -> int:
     """Build domains, then fit the router over everything that is built."""
     from experts import ranks
-    from experts.build import Build, run_build
+    from experts.build import run_build
     from experts.device import probe
 
     recipe = recipe_of(options)
-    builds = [Build(Domain.load(name), recipe, options.home) for name in options.domains]
+    builds = [build_of(options, name, recipe) for name in options.domains]
     if options.dry_run:
         return dry_run(options, builds)
     if options.launch:
@@ -107,9 +116,9 @@ def build(options: Options) -> int:
 
 def build_alone(options: Options, name: str) -> None:
     """One domain, as a job."""
-    from experts.build import Build, run_build
+    from experts.build import run_build
 
-    run_build(Build(Domain.load(name), recipe_of(options), options.home), say)
+    run_build(build_of(options, name, recipe_of(options)), say)
 
 
 def dry_run(options: Options, builds: Sequence[Any]) -> int:
@@ -147,14 +156,13 @@ def fit_router(home: Path, recipe: Any) -> dict[str, Any]:
 
 def evaluate(options: Options) -> int:
     """One report per domain, as JSON and HTML."""
-    from experts.build import Build
     from router.evaluation import arm_names
 
     recipe = recipe_of(options)
     arm_names(names(options.experts))
     endpoint_arms(options)
     for name in options.domains:
-        check_built(Build(Domain.load(name), recipe, options.home))
+        check_built(build_of(options, name, recipe))
     fit_router(options.home, recipe)
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
@@ -194,7 +202,6 @@ def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
 def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, Any]]:
     """Reports of domains, one after the other; returns where they are and what they say first."""
     from domains.engine import Engine
-    from experts.build import Build
     from router.evaluation import Evaluation, arm_names
     from router.evaluation import evaluate as run
     from router.local import LocalAssistant
@@ -211,7 +218,7 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
     settings = recipe.evaluation.settings.get("llm_judge", {})
     with judge_for(lambda: assistant, judges, options.home, settings) as (judge, judge_name):
         for name in domains:
-            each = Build(Domain.load(name), recipe, options.home)
+            each = build_of(options, name, recipe)
             arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
             engine = Engine("ray", 0, runs_model=True) if options.engine == "ray" else Engine()
             plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine, remarks)

@@ -137,6 +137,8 @@ def data(options: Options) -> int:
     given = given_rows(options)
     strong = endpoint_of(options.endpoint, options.model, options.endpoint_key_env)
     weak = endpoint_of(options.weak_endpoint or options.endpoint, options.weak_model, options.endpoint_key_env)
+    if "weak_model_rejected" in kinds:
+        warn_of_equals(options, identity(strong), identity(weak))
     made = []
     with writers_of(options, strong, weak) if asks else nullcontext(no_writers()) as writers:
         for kind in kinds:
@@ -157,6 +159,13 @@ def data(options: Options) -> int:
     problems = [vars(problem) for problem in given.problems]
     emit(options, {"made": [each.as_dict() for each in made], "problems": problems}, lines)
     return 1 if problems or any("ok" not in each.statuses for each in made) else 0
+
+
+def warn_of_equals(options: Options, strong: str, weak: str) -> None:
+    """Say it when the rejected answers come from a model that nobody called weaker, or from the writer itself."""
+    if strong == weak or not (options.weak_model or options.weak_endpoint):
+        said = "the writer itself" if strong == weak else f"the default model of the endpoint ({weak})"
+        say(f"weak_model_rejected: the weaker model is {said}. Give --weak-model or --weak-endpoint.")
 
 
 def writers_of(options: Options, strong: Any, weak: Any) -> AbstractContextManager[Any]:
@@ -186,7 +195,8 @@ def made_lines(made: Any, folder: Path) -> list[str]:
     """An outcome for people."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(made.statuses.items()))
     reasons = [f"  {count} x {reason}" for reason, count in made.reasons.items()]
-    return [f"{made.kind}: {counts}; {made.num_added} rows added to {folder / made.file}", *reasons]
+    replaced = f", {made.num_replaced} put in the place of another writer's" if made.num_replaced else ""
+    return [f"{made.kind}: {counts}; {made.num_added} rows added to {folder / made.file}{replaced}", *reasons]
 
 
 def out_folder(options: Options, domain: Any) -> Path:

@@ -27,13 +27,15 @@ class Chunk:
 
 @dataclass
 class Chunker:
-    """Blocks of one document in, chunks out."""
+    """Blocks of one document in, chunks out; `left_out`: the headings that had nothing under them."""
 
     title: str
     max_characters: int
     path: list[tuple[int, str]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     heading: str = ""
+    bare: tuple[int, str] | None = None
+    left_out: list[str] = field(default_factory=list)
 
     def chunks(self, blocks: Iterable[Block]) -> Iterator[Chunk]:
         """All chunks, in order."""
@@ -41,12 +43,14 @@ class Chunker:
             if block.kind == "heading":
                 yield from self.new_heading(block)
             else:
+                self.bare = None
                 for text in self.fitting(block):
                     if self.texts and self.size + len(text) > self.max_characters:
                         yield from self.finish()
                     self.heading = self.heading if self.texts else self.path_text()
                     self.texts.append(text)
         yield from self.finish()
+        self.leave_bare(0)
 
     @property
     def size(self) -> int:
@@ -58,10 +62,17 @@ class Chunker:
         inside = self.texts and (block.level > CUT_LEVEL or self.size < SMALL * self.max_characters)
         if not inside:
             yield from self.finish()
+            self.leave_bare(block.level)
+            self.bare = (block.level, block.text)
         self.path = [(level, text) for level, text in self.path if level < block.level]
         self.path.append((block.level, block.text))
         if inside:
             self.texts.append(f"### {block.text}")
+
+    def leave_bare(self, level: int) -> None:
+        """A heading of this level or a deeper one that no text has followed is left out; the title is always kept."""
+        if self.bare and self.bare[0] >= level and self.bare[1] != self.title:
+            self.left_out.append(self.bare[1])
 
     def path_text(self) -> str:
         """The headings over the text, the title left out."""
@@ -73,7 +84,7 @@ class Chunker:
     def finish(self) -> Iterator[Chunk]:
         """What is waiting, as a chunk; headings with nothing under them are left out."""
         while self.texts and self.texts[-1].startswith("### "):
-            self.texts.pop()
+            self.left_out.append(self.texts.pop().removeprefix("### "))
         if self.texts:
             yield Chunk(self.heading, "\n\n".join(self.texts))
         self.texts = []

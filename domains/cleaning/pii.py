@@ -20,16 +20,17 @@ ONLY_AFTER_A_LABEL = ("Zyx Qwopl", "Q4771Z88", "4471", "123456789", "6175550143"
 
 def clean(blocks: Sequence[Block], context: FileContext) -> Cleaned:
     """Replace personal data in every block; the first pass learns the names that the second finds alone."""
-    settings, changes, kept = context.settings, [], []
+    settings, kept = context.settings, []
+    changes: list[Change] = []
     full_names = [learn_names(block.text, context.names) for block in blocks]
     for block, names in zip(blocks, full_names, strict=True):
-        text = table_text(block.text, context) if block.kind == "table" else block.text
-        spans = find(text, context.names, settings.keep, names) if block.kind != "table" else []
-        new = replaced(text, spans, settings.salt)
+        if block.kind == "table":
+            new = table_text(block.text, context, changes)
+        else:
+            spans = find(block.text, context.names, settings.keep, names)
+            new = replaced(block.text, spans, settings.salt)
+            changes += [Change("changed", span.type, *sample(block.text, span, settings.salt)) for span in spans]
         kept.append(block if new == block.text else replace(block, text=new))
-        changes += [Change("changed", span.type, *sample(text, span, settings.salt)) for span in spans]
-        if block.kind == "table" and new != block.text:
-            changes += [Change("changed", "in a table", "", new)]
     return Cleaned(tuple(kept), tuple(changes))
 
 
@@ -38,8 +39,9 @@ def sample(text: str, span: Span, salt: str) -> tuple[str, str]:
     return f"[{span.type}]", replaced(text[span.start : span.end], [Span(0, span.end - span.start, span.type)], salt)
 
 
-def table_text(text: str, context: FileContext) -> str:
-    """A table with its personal data replaced cell by cell, also in its first row, which a form has no names in."""
+def table_text(text: str, context: FileContext, changes: list[Change]) -> str:
+    """A table with its personal data replaced cell by cell, also in its first row, which a form has no names in; what
+    was replaced is added to `changes`."""
     rows = [CELL.split(line) for line in text.split("\n")]
     header, form = [label_of(cell) for cell in rows[0]], is_form(rows)
     lines = []
@@ -50,7 +52,7 @@ def table_text(text: str, context: FileContext) -> str:
             (labels[n] if n < len(labels) else "") or (columns[n] if n < len(columns) else "")
             for n in range(len(cells))
         ]
-        lines.append("|".join(cell_text(cell, cue, context) for cell, cue in zip(cells, cues, strict=True)))
+        lines.append("|".join(cell_text(cell, cue, context, changes) for cell, cue in zip(cells, cues, strict=True)))
     return "\n".join(lines)
 
 
@@ -84,7 +86,7 @@ def is_label(cell: str) -> bool:
     return any(span.start >= len(cue) for probe in ONLY_AFTER_A_LABEL for span in find(cue + probe))
 
 
-def cell_text(cell: str, cue: str, context: FileContext) -> str:
+def cell_text(cell: str, cue: str, context: FileContext, changes: list[Change]) -> str:
     """One cell, read after its cue."""
     if not any(c.isalnum() for c in cell):
         return cell
@@ -92,4 +94,5 @@ def cell_text(cell: str, cue: str, context: FileContext) -> str:
     text = before + cell.strip()
     spans = [s for s in find(text, context.names, context.settings.keep) if s.start >= len(before)]
     new = replaced(text, spans, context.settings.salt)
+    changes += [Change("changed", span.type, *sample(text, span, context.settings.salt)) for span in spans]
     return cell.replace(cell.strip(), new[len(before) :])

@@ -14,7 +14,12 @@ from domains.cleaning import Change, Cleaned, FileContext
 
 CONFIG = TextFixerConfig(unescape_html=True, uncurl_quotes=False, normalization="NFC")
 CLEAN_ASCII = re.compile(r"[\t\n -%'-~]*")  # printable, no ampersand (it may start an HTML entity)
-INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff\ufffd\ufffe\uffff]")
+JOINED = (  # Arabic, Indic and like scripts, and emoji, are written with joiners
+    "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ufb50-\ufdff\ufe0f\ufe70-\ufefc"
+    "\u2600-\u27bf\U0001f000-\U0001faff"
+)
+JOINERS = re.compile(f"(?<![{JOINED}])[\u200c\u200d]")
+INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff\ufffd\ufffe\uffff]")
 SPACES = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 
 
@@ -35,7 +40,7 @@ def repaired(text: str) -> str:
     """The text as its author meant it; plain ASCII costs nothing."""
     if CLEAN_ASCII.fullmatch(text):
         return text
-    fixed = SPACES.sub(" ", INVISIBLE.sub("", fix_text(text, CONFIG)))
+    fixed = SPACES.sub(" ", JOINERS.sub("", INVISIBLE.sub("", fix_text(text, CONFIG))))
     return "".join(c for c in fixed if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Co", "Cs"})
 
 

@@ -38,14 +38,22 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Text that a reader left out, and why."""
+
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Part:
     """Some of a file as Markdown; pages are separated by form feeds. `rows`: records, one paragraph each. `removed`:
-    navigation that the reader left out. `notes`: what the report should say of the file."""
+    what the reader left out. `notes`: what the report should say of the file."""
 
     text: str
     num_pages: int = 0
     rows: bool = False
-    removed: tuple[str, ...] = ()
+    removed: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -128,7 +136,7 @@ def bounded(limits: Limits) -> Iterator[None]:
         raise TimeoutError
 
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    allowed = psutil.Process().memory_info().data + limits.max_memory_bytes  # besides what the process has already
+    allowed = memory_in_use() + limits.max_memory_bytes  # besides what the process has already
     within = [allowed, *(limit for limit in (before, hard) if limit != resource.RLIM_INFINITY)]
     handler = signal.signal(signal.SIGALRM, expire)
     resource.setrlimit(resource.RLIMIT_DATA, (min(within), hard))
@@ -139,6 +147,12 @@ def bounded(limits: Limits) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
+
+
+def memory_in_use() -> int:
+    """Bytes of data of this process; its resident memory where the platform does not tell them apart (macOS)."""
+    told = psutil.Process().memory_info()
+    return int(getattr(told, "data", told.rss))
 
 
 def table(rows: list[list[str]]) -> str:

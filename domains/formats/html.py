@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from domains.encodings import whole_text
-from domains.formats import Limits, Part, Unreadable
+from domains.formats import LeftOut, Limits, Part, Unreadable
 
 MAX_BYTES = 20_000_000
 NO_TEXT = (
     "script", "style", "noscript", "template", "iframe", "svg", "canvas", "object", "embed", "head", "button",
     "select", "input", "textarea", "dialog",
 )  # fmt: skip
+UNSEEN = frozenset({"script", "style", "template", "svg", "head"})
 NAVIGATION = ("nav", "footer", "aside", "menu")
 ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary", "dialog", "alert", "menu"})
 NAMES = frozenset({
@@ -50,13 +51,15 @@ def read(path: Path, limits: Limits) -> Iterator[Part]:
     soup = BeautifulSoup(whole_text(path), "html.parser")
     check_depth(soup)
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
-    for element in soup(NO_TEXT):
-        element.decompose()
-    removed = tuple(take_navigation(soup))
-    text = to_markdown(str(content_of(soup)))
+    removed = [*take_controls(soup), *take_navigation(soup)]
+    content = content_of(soup)
+    text = to_markdown(str(content))
+    if content is not soup:
+        content.extract()
+        removed += outside(soup)
     if title and not re.search(r"(?m)^#{1,2} ", text) and text.strip():
         text = f"# {title}\n\n{text}"
-    yield Part(text, removed=removed)
+    yield Part(text, removed=tuple(removed))
 
 
 def check_depth(soup: Any) -> None:
@@ -68,7 +71,25 @@ def check_depth(soup: Any) -> None:
             raise Unreadable("corrupt", f"its elements are nested more than {MAX_DEPTH} deep.")
 
 
-def take_navigation(soup: Any) -> Iterator[str]:
+def take_controls(soup: Any) -> Iterator[LeftOut]:
+    """Take out what is no text, and controls and fallbacks; gives the texts of those that a reader may see."""
+    for element in soup(NO_TEXT):
+        if element.decomposed:
+            continue
+        text = "" if element.name in UNSEEN else element.get_text(" ", strip=True)
+        element.decompose()
+        if text:
+            yield LeftOut("control or fallback", text)
+
+
+def outside(soup: Any) -> Iterator[LeftOut]:
+    """The paragraphs that are left when the main part is out."""
+    for text in to_markdown(str(soup)).split("\n\n"):
+        if text.strip():
+            yield LeftOut("outside the main part", text.strip())
+
+
+def take_navigation(soup: Any) -> Iterator[LeftOut]:
     """Take every navigation element out of the page; gives their texts. What holds more than half of the page's text is
     none, whatever its name says (a whole page may stand in a `nav`, or below a class such as `modal`)."""
     lists = link_lists(soup)
@@ -80,7 +101,7 @@ def take_navigation(soup: Any) -> Iterator[str]:
             text = element.get_text(" ", strip=True)
             element.decompose()
             if text:
-                yield text
+                yield LeftOut("navigation", text)
 
 
 def num_own_characters(element: Any) -> int:

@@ -19,6 +19,7 @@ PUBLIC_PLACES = re.compile(
     r"400 (?:7th|seventh) st|2401 e st|3600 presidential|10 causeway st|one bowdoin|330 c st)"
 )
 PUBLIC_HANDLES = frozenset(WORDS["handles"].split())
+CODE_MARKS = frozenset(WORDS["code_marks"].split())
 AGENCY_BEFORE = re.compile(
     r"(?:Bureau|Department|Administration|Agency|Commission|Service|HUD|CFPB|FTC|IRS|SSA|CMS)\b[\w\s,.#]{0,50}$"
 )
@@ -48,6 +49,13 @@ def is_public_place(match: re.Match[str]) -> bool:
     text = match["value"] + match.string[match.end() : match.end() + 40]
     before = match.string[max(0, match.start() - 90) : match.start()]
     return bool(PUBLIC_PLACES.search(text) or FEDERAL_ZIP.search(text) or AGENCY_BEFORE.search(before))
+
+
+def is_handle(match: re.Match[str]) -> bool:
+    """A person's: not an agency's, and no decorator or tag of code, such as `@property` or `@app(`."""
+    name = match["value"][1:].lower()
+    called = match.string[match.end() : match.end() + 1] == "("
+    return not (called or name in PUBLIC_HANDLES or name in CODE_MARKS)
 
 
 def is_common(word: str) -> bool:

@@ -1,8 +1,7 @@
 """Recall and precision on a planted set: `{{type|text}}` is personal data, `[[text]]` only looks like it and must stay.
 
-The rows of split `dev` were used to write the rules; those of split `test` were written afterwards and are what is
-reported. A mention is found when no word of it stays but a
-title; a replacement is right when it touches a mention.
+The rows of split `dev` were used to write the rules; those of split `test` were not, and are what is reported. A
+mention is found when no word of it stays but a title; a replacement is right when it touches a mention.
 """
 
 from __future__ import annotations

@@ -21,14 +21,22 @@ MORE_LAST = frozenset(WORDS["last_names"].split())
 MORE_FIRST = frozenset(WORDS["first_names"].split())
 AMBIGUOUS_FIRST = frozenset(WORDS["ambiguous_first_names"].split())
 WORD = r"[A-ZÀ-ÖØ-Þ][\w’']*[\w](?:-[A-ZÀ-ÖØ-Þ]\w+)?"
-PARTICLE = r"(?:de la|de los|de|del|da|dos|di|van der|van|von|bin|ibn|al|el|la|le|St\.)"
+PARTICLES = frozenset(WORDS["particles"].split())
+PARTICLE = (
+    r"(?:de la|de los|della|de|del|da|dos|di|du|van der|van den|van de|van|von der|von|zu|ter|ten|bin|ibn|al|el|la|le|"
+    r"St\.)"
+)
+LEADING = (
+    r"(?:(?:[Dd]e(?: la| los)?|[Dd]el(?:la)?|[Dd][aiu]|[Vv]an(?: der| den| de| het)?|[Vv]on(?: der)?|[Tt]e[rn]|[Zz]u|"
+    r"[Bb]in|[Ii]bn|[Aa]l|[Ee]l|L[ae])[ \t]+)?"
+)
 NAME = rf"(?:{WORD}|[A-Z]\.?(?=\s))(?:[ \t]+(?:{PARTICLE}[ \t]+)?(?:{WORD}|[A-Z]\.(?=\s)|[A-Z](?=\s[A-Z]))){{0,3}}"
 CAPITALIZED = re.compile(rf"\b{WORD}")
 SEQUENCE = re.compile(rf"\b{NAME}(?:,?\s(?:Jr|Sr|III|II|IV)\b\.?)?")
 REVERSED = re.compile(rf"\b(?P<last>{WORD}),[ \t]+(?P<first>{WORD})(?:[ \t]+[A-Z]\b\.?)?")
 TITLED = re.compile(
     rf"\b(?:Mr|Mrs|Ms|Mx|Miss|Dr|Prof|Rev|Fr|Sr|Sgt|Capt|Lt|Col|Hon|Judge|Nurse|Pastor|Rabbi|Imam|Sister)"
-    rf"\b\.?[ \t]+(?P<name>{NAME})"
+    rf"\b\.?[ \t]+(?P<name>{LEADING}{NAME})"
 )
 LABEL = (
     r"(?:full |first |last |middle |maiden |legal |given |sur|customer |client |patient |borrower |co-?borrower |"
@@ -41,7 +49,7 @@ LABEL = (
     r"submitted by|daughter|son|wife|husband"
 )
 LABELED = re.compile(
-    rf"(?i:(?:(?<=^)|(?<=[\s(|;,>*])){{0}}\b(?:{LABEL})(?:[ _]?name)?\**\s*[:=]\**\s*)(?P<name>{NAME})"
+    rf"(?i:(?:(?<=^)|(?<=[\s(|;,>*])){{0}}\b(?:{LABEL})(?:[ _]?name)?\**\s*[:=]\**\s*)(?P<name>{LEADING}{NAME})"
 )
 FIELD = re.compile(
     r"(?i:\b\w*(?:first|last|full|middle|borrower|customer|client|patient|contact|owner|given|sur|user)"
@@ -65,6 +73,16 @@ ROLE = re.compile(
     r"homeowner|notary|"
     r"counselor|nurse|aide|caregiver|resident|(?:policy|account) ?holder|beneficiary|veteran|widow|owner|witness|"
     rf"attorney|manager|processor|underwriter|appraiser),?\s+(?i:(?:is|was|named)\s+)?(?P<name>{WORD}[ \t]+{NAME})"
+)
+PERSON = (
+    r"(?:co-?)?borrowers?|(?:co-?)?applicants?|patients?|clients?|customers?|members?|residents?|tenants?|caregivers?|"
+    r"employee|spouse|guardian|beneficiary|witness|veteran|insured|"
+    r"(?:full |last |patient |borrower |client |customer )?names?|"
+    r"mother|father|daughter|son|wife|husband|nurse|aide|doctor|buyer|seller|landlord|homeowner|trustee|executor"
+)
+TOLD_REVERSED = re.compile(
+    rf"\b(?i:{PERSON})(?P<told>\**\s*[:=]\**|,?[ \t]+(?:is|was|named))?[ \t]+"
+    rf"(?P<name>(?P<last>{LEADING}{WORD}),[ \t]+(?P<first>{WORD})(?:[ \t]+[A-Z]\b\.?)?)"
 )
 COUPLE = re.compile(rf"\b(?P<name>{WORD})(?=,? (?:and|&) (?P<other>{WORD})[ \t]+(?P<last>{WORD}))")
 STRONG = (ROLE, TITLED, LABELED, FIELD, SPOKEN, RELATION)
@@ -92,7 +110,7 @@ def lists() -> Lists:
 
 def learn_names(text: str, known: dict[str, str]) -> list[tuple[int, int]]:
     """Places of names (start, end) that the text itself shows; their words are added to `known`."""
-    found = [*strong_names(text), *listed_names(text), *reversed_names(text), *couples(text)]
+    found = [*strong_names(text), *listed_names(text), *reversed_names(text), *told_reversed(text), *couples(text)]
     for start, end in found:
         remember(text[start:end], known)
     return found
@@ -211,6 +229,16 @@ def reversed_names(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
+def told_reversed(text: str) -> Iterator[tuple[int, int]]:
+    """`Last, First` after a word for a person. Neither has to be listed after a colon or `is`; else one of them has."""
+    for match in TOLD_REVERSED.finditer(text) if "," in text else ():
+        words = [*match["last"].split(), match["first"]]
+        plain = [word for word in words if word.lower() not in PARTICLES]
+        listed = match["told"] or is_first(match["first"]) or is_last(words[-2])
+        if listed and not any(map(is_common, plain)) and not refused(text, *match.span("name")):
+            yield match.span("name")
+
+
 def refused(text: str, start: int, end: int, titled: bool = False) -> bool:
     """A public name, an eponym before a word such as Act or Hospital, or a part of a longer such name."""
     name = " ".join(re.sub(r"[^\w\s]", " ", text[start:end]).lower().split())
@@ -239,5 +267,5 @@ def remember(name: str, known: dict[str, str]) -> None:
     """Keep the words of a name that mean nobody else."""
     for word in re.findall(WORD, SUFFIX.sub("", name)):
         plain = word.removesuffix("'s").removesuffix("’s")
-        if len(plain) > 2 and not is_common(plain) and plain not in AMBIGUOUS_FIRST:
+        if len(plain) > 2 and not is_common(plain) and plain not in AMBIGUOUS_FIRST and plain.lower() not in PARTICLES:
             known[plain.replace("’", "'")] = plain

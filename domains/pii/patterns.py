@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from domains.pii.allowed import PUBLIC_HANDLES, is_public_phone, is_public_place
+from domains.pii.allowed import is_handle, is_public_phone, is_public_place
 
 NUMBER = re.compile(r"\d[\d-]{3}|\d{2}[ ./]\d{2}|\d[ -][A-Z]|[A-Z0-9]\d[A-Z0-9-]{2}|\b\d+ [A-Z]|(?i:pass|box|pin)")
 Check = Callable[[re.Match[str]], bool]
@@ -39,8 +39,17 @@ DATE = (
     rf"(?:{MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}|\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTH},?\s+\d{{4}}|"
     r"\d{1,2}[/.-]\d{1,2}[/.-](?:\d{4}|\d{2})|\d{4}-\d{2}-\d{2})"
 )
-IS = r"\s*(?:number|numbers|num|no\.?|id|i\.d\.|code|#)?\s*(?:is|was|as|of|:|=|#|-)?\s*(?:#\s*)?"
-ENDING = r"(?:(?:ending|ends)\s+(?:in|with)\s+)?"
+NUMBER_WORD = r"(?:numbers?|num|no\.?|id|i\.d\.|code|#)"
+IS = rf"\s*(?:{NUMBER_WORD}\s*(?:is|was|as|of|:|=|#|-)?|is|was|as|:|=|-)?\s*(?:#\s*)?"
+ENDING = r"(?:(?:ending|ends)\s+(?:(?:in|with)\s+)?)?"
+NAMED = re.compile(r"(?i)number|no\.|num\b|#|\bid\b|ending|ends|ssn|social|pin|pass|user|login")
+ALSO_AMOUNTS = re.compile(r"(?i)(?:loan|mortgage|savings|checking|claim|order|group|member(?:ship)?|case|file|ref)")
+A_DATE = re.compile(r"(?:19|20)\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|\d\d?-\d\d?-(?:19|20)\d\d")
+YEARS = re.compile(r"(?:19|20)\d\d(?:-(?:19|20)\d\d)?")
+UNIT_AFTER = re.compile(
+    r"(?i)\s*(?:dollars?|usd|euros?|pounds|cents|percent|units|people|households|miles|days|years)\b"
+)
+MIN_NUMBER = 9
 CODE = r"(?P<value>(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z0-9](?:[A-Z0-9]|-(?=[A-Z0-9])){3,29})\b"
 
 
@@ -111,15 +120,25 @@ def not_numbering(match: re.Match[str]) -> bool:
     return is_address(match["value"]) and not re.search(r"(?i)(?:section|version|chapter|§|\bv|part|rule)\s*$", before)
 
 
-def not_a_year(match: re.Match[str]) -> bool:
-    """Four or five digits are a year or a form, unless words such as `number` or `ending in` say otherwise; the docket
-    of a court is public."""
-    value = match["value"]
-    if re.fullmatch(r"\d\d-\d{3,5}", value) and re.match(r"(?i)case", match.group()):
-        return False  # a court's docket
-    if not value.isdigit() or len(value) > 5:
+def is_number(match: re.Match[str]) -> bool:
+    """A number of something, not a date, a year, an amount or a court's docket. After words that amounts follow too
+    (`a loan of`, `savings`), it needs a word such as `number`, a letter, or nine digits."""
+    value, cue = match["value"], match.group()[: match.start("value") - match.start()]
+    if A_DATE.fullmatch(value) and "-" in value or UNIT_AFTER.match(match.string[match.end("value") :]):
+        return False
+    if re.fullmatch(r"\d\d-\d{3,5}", value) and re.match(r"(?i)case", cue):
+        return False
+    if YEARS.fullmatch(value) and re.search(r"(?i)(?:ending|ends)\s+$", cue) and not re.match(r"(?i)s", cue):
+        return False  # `a loan ending 2031`
+    if NAMED.search(cue) or not (value.isdigit() or YEARS.fullmatch(value)):
         return True
-    return bool(re.search(r"(?i)number|no\.|num\b|#|\bid\b|ending|ends|ssn|social|pin|pass|user|login", match.group()))
+    return not A_DATE.fullmatch(value) and len(value) >= (MIN_NUMBER if ALSO_AMOUNTS.match(cue) else 6)
+
+
+def is_british(match: re.Match[str]) -> bool:
+    """Ten or eleven digits from 01, 02 or 07 in groups; freephone and business numbers (03, 08) are public."""
+    digits = "".join(c for c in match["value"] if c.isdigit())
+    return len(digits) in {10, 11} and digits[1] in "127"
 
 
 def private_phone(match: re.Match[str]) -> bool:
@@ -135,7 +154,7 @@ def rule(kind: str, pattern: str, check: Check = lambda match: True) -> Rule:
 
 def cued(kind: str, cue: str, value: str = CODE) -> Rule:
     """A rule whose value follows a cue word."""
-    return rule(kind, rf"(?i:\b(?:{cue})\b{IS}{ENDING}){value}", not_a_year)
+    return rule(kind, rf"(?i:\b(?:{cue})\b{IS}{ENDING}){value}", is_number)
 
 
 RULES: tuple[Rule, ...] = (
@@ -211,6 +230,14 @@ RULES: tuple[Rule, ...] = (
         r"(?P<value>\b(?:[2-9]\d{9}|[2-9]\d{2}[-.]\d{4}))(?![\d-])",
         private_phone,
     ),
+    rule(
+        "phone",
+        r"(?<![\w.+-])(?P<value>(?:\(0\d{2,4}\)[ -]?|0\d{2,4}[ -])\d{3,4}(?:[ -]?\d{3,4}){0,1})(?![\d-])",
+        is_british,
+    ),
+    rule(
+        "phone", r"(?i)\b(?:cell|phone|tel|telephone|mobile|call|text|ring)\b[^\d\n]{0,25}(?P<value>\b0[127]\d{8,9})\b"
+    ),
     cued("medical_record_number", r"mrn|medical record|patient(?=\s*(?:id|no|num|#))|chart(?=\s*(?:id|no|num|#))"),
     cued("medicare_number", r"medicare(?=\s*(?:id|no|num|#|claim))(?: claim)?|mbi|medicaid(?=\s*(?:id|no|num|#))|hicn"),
     cued("passport_number", r"passport"),
@@ -232,7 +259,5 @@ RULES: tuple[Rule, ...] = (
         CODE + r"(?![\w,.]*%|,\d)",
     ),
     cued("username", r"user ?name|user id|login(?: name)?|screen name", r"(?P<value>(?=[\w.-]*[\d_.-]\w)[\w.-]*\w)"),
-    rule(
-        "handle", r"(?<![\w@./])(?P<value>@[A-Za-z_]\w{2,30})\b", lambda m: m["value"][1:].lower() not in PUBLIC_HANDLES
-    ),
+    rule("handle", r"(?<![\w@./])(?P<value>@[A-Za-z_]\w{2,30})\b", is_handle),
 )

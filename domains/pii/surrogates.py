@@ -138,6 +138,8 @@ def card(value: str, chosen: Choice) -> str:
 def phone(value: str, chosen: Choice) -> str:
     """Exchange and line from 555-0100 to 555-0199; the area code is chosen too when there is one; an extension goes."""
     digits = "".join(c for c in re.split(r"(?i)x|ext", value)[0] if c.isdigit())
+    if digits.startswith("0"):  # numbers that Ofcom keeps for drama
+        return f"{'07700 900' if digits.startswith('07') else '020 7946 0'}{chosen.number(1000):03d}"
     line = f"555-01{chosen.number(100):02d}"
     if value.startswith("+") and not digits.startswith("1") or len(digits) < 7:
         return same_form(value, chosen)

@@ -1,6 +1,7 @@
 """The same facts in two voices: supportive and plain (chosen) against prescriptive and technical (rejected).
 
-Source: the caregiving pairs of arXiv 2512.06097; here both answers must have the same numbers, so that tone is learnt.
+Source: the caregiving pairs of arXiv 2512.06097; here both answers must have the same numbers and names, so
+that tone is learnt.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from experts.builders._parts import (
     preference_row,
     supported,
 )
-from judges.audits.facts import numbers
+from judges.audits.facts import names, numbers
 
 TARGET = "preferences.jsonl"
 USES_MODEL = True
@@ -44,10 +45,19 @@ def items(material: Material) -> list[Item]:
 
 
 def build(item: Item, writers: Writers) -> dict[str, Any]:
-    """Two answers with the same numbers."""
+    """Two answers with the same numbers and names."""
     found = labelled(asked(writers.strong, SUPPORTIVE, item.passage), "question", "answer")
     chosen = supported(found["answer"], item.passage)
     cold = asked(writers.strong, PRESCRIPTIVE, question=found["question"], answer=chosen)
     if numbers(chosen) != numbers(cold):
         raise Skipped("the two answers have not the same numbers.")
+    missing = lost(chosen, cold) or lost(cold, chosen)
+    if missing:
+        raise Skipped(f"only one of the two answers names '{missing}'.")
     return preference_row([Message("user", found["question"])], chosen, {"persona_contrast": different(chosen, cold)})
+
+
+def lost(one: str, other: str) -> str:
+    """The first word of a name of one text that the other does not have; empty when there is none."""
+    words = sorted({word for name in names(one) for word in name.split()})
+    return next((word for word in words if word.lower() not in other.lower()), "")

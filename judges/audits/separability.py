@@ -1,8 +1,8 @@
 """Separability: how well words alone tell chosen from rejected, without reading what was asked.
 
 Logistic regression on word presence, five folds by row; a pair is right when the chosen answer gets the higher score
-(ties count half). From 0.75 it is warned of; a kind from 0.95 is *trivially separable*. A set is refused when every
-kind of it is: preference accuracy on it then proves nothing about what a model knows.
+(ties count half). From 0.75 it is warned of; a kind from 0.95 is *trivially separable*, and the finding of the set
+names it. A set is refused when every kind is: preference accuracy on it then proves nothing about what a model knows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def check(pairs: Pairs) -> list[Finding]:
     refused = bool(scored) and all(value >= TRIVIAL for value in scored)
     level: Level = "refuse" if refused else found[0].level
     first = found[0]
-    sentence = " The set is trivially separable: words alone tell chosen from rejected." if refused else ""
+    easy = [each.kind for each in found[1:] if each.value is not None and each.value >= TRIVIAL]
+    sentence = f" Trivially separable kinds: {', '.join(easy)}." if easy else ""
+    sentence = " The set is trivially separable: words alone tell chosen from rejected." if refused else sentence
+    level = "warn" if easy and level == "ok" else level
     return [Finding(first.check, first.kind, first.value, first.n, level, first.text + sentence), *found[1:]]
 
 

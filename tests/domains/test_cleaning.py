@@ -46,6 +46,12 @@ def test_unicode_is_repaired_and_counted():
     assert [(c.action, c.reason) for c in result.changes] == [("changed", "repaired"), ("removed", "nothing left")]
 
 
+@pytest.mark.parametrize("word", ["می\u200cخواهم", "क्\u200dष", "👩\u200d🚒"])
+def test_joiners_stay_where_a_script_needs_them(word):
+    assert cleaned(unicode_repair, text(word)).blocks[0].text == word
+    assert cleaned(unicode_repair, text("wo\u200drd")).blocks[0].text == "word"
+
+
 def test_headers_footers_and_page_numbers_go_and_cut_paragraphs_are_joined(tmp_path):
     path = tmp_path / "a.pdf"
     path.write_bytes(handbook())
@@ -61,15 +67,54 @@ def test_headers_footers_and_page_numbers_go_and_cut_paragraphs_are_joined(tmp_p
 
 @pytest.mark.parametrize(
     "line",
-    ["Home | About | Contact | Help", "Page 3 of 12", "- 7 -", "© 2024 Example Inc.", "Back to top", "Skip to content"],
+    [
+        "Home | About | Contact | Help",
+        "Page 3 of 12",
+        "- 7 -",
+        "© 2024 Example Inc.",
+        "Back to top",
+        "Skip to content",
+        "(c) 2019-2024 Example Bank of the West",
+        "Copyright Example Inc. All rights reserved.",
+        "Copyright (c) 2024 Example",
+        "Follow us",
+        "Follow us on Facebook, X and YouTube",
+        "Home | About us | Contact | Rates",
+    ],
 )
 def test_a_line_of_boilerplate_goes(line):
     assert [b.text for b in cleaned(boilerplate, text(GARDEN), text(line)).blocks] == [GARDEN]
 
 
-@pytest.mark.parametrize("line", ["Sow 3/4 inch deep", "Page the nurse at night.", "1986", "Peas or beans / corn"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Sow 3/4 inch deep",
+        "Page the nurse at night.",
+        "1986",
+        "Peas or beans / corn",
+        "(c) The servicer must respond within 30 days.",
+        "(c) A request of 2024 is answered by the servicer.",
+        "(c) 2024 limits apply to each loan.",
+        "Copyright law protects a work for seventy years.",
+        "Copyright Act of 1976, title 17",
+        "Follow us to the registration desk",
+        "Follow us on the path to the garden",
+        "Principal / Interest / Taxes / Insurance",
+        "Apples • Pears • Plums • Figs",
+        "- Bring: gloves · a spade · seeds · water",
+    ],
+)
 def test_a_line_that_looks_like_boilerplate_stays(line):
     assert [b.text for b in cleaned(boilerplate, text(line)).blocks] == [line]
+
+
+def test_lines_that_differ_in_a_number_are_no_repeated_line():
+    """Five equal notes go; a rule for each of six rooms stays, and so does what only looks like the note."""
+    note, rules = text("Rule 0 holds."), [text(f"Rule {n} holds.") for n in range(1, 7)]
+    result = cleaned(boilerplate, *[note] * 5, *rules)
+    assert result.blocks == tuple(rules)
+    assert [c.text for c in result.changes] == ["Rule 0 holds."] * 5
 
 
 def test_another_language_goes_unless_it_is_wanted():
@@ -119,7 +164,8 @@ def test_a_cell_is_read_with_the_name_of_its_column():
     row = result.blocks[0].text.split("\n")[2]
     assert "Qwopl" not in row
     assert row.count("33881920") == 1
-    assert result.changes
+    assert [change.reason for change in result.changes] == ["name", "account_number"]
+    assert all(change.text == f"[{change.reason}]" for change in result.changes)
 
 
 def test_exact_and_near_duplicates_but_not_other_numbers(tmp_path):
@@ -143,6 +189,16 @@ def test_chunks_stay_within_headings_and_size_and_keep_tables_whole():
     assert all(len(c.text) <= 400 for c in chunks if "|" not in c.text)
     assert [c.text for c in chunks][:2] == [f"Intro.\n\n### One\n\n{GARDEN}", FROST]
     assert "".join(c.text for c in chunks if c.heading == "Two > Deep").replace(" ", "") == "x" * 900
+
+
+def test_headings_without_text_are_counted():
+    """`Empty` and `Deep end` have nothing under them; `One` has `Two` under it, and `Small` stays in its chunk."""
+    heads = [("T", 1), ("Empty", 2), ("One", 2), ("Two", 3)]
+    blocks = [*(Block("heading", name, level) for name, level in heads), text("Words.")]
+    blocks += [Block("heading", "Small", 4), text("More."), Block("heading", "Deep end", 4)]
+    chunker = Chunker("T", 400)
+    assert [(c.heading, c.text) for c in chunker.chunks(blocks)] == [("One > Two", "Words.\n\n### Small\n\nMore.")]
+    assert chunker.left_out == ["Empty", "Deep end"]
 
 
 def test_a_line_of_text_cannot_pass_for_a_section():

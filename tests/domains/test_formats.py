@@ -1,10 +1,12 @@
 """Readers: text, tables and headings come through; whatever is wrong with a file is a status and a reason."""
 
 import zipfile
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
-from domains.formats import Limits, Unreadable, bounded, read_file
+from domains.formats import Limits, Unreadable, bounded, memory_in_use, read_file
 from tests.fakes_documents import encrypted_pdf, handbook, paragraph, pdf_bytes, word_table, write_docx
 
 
@@ -52,7 +54,26 @@ def test_html_loses_navigation_and_nothing_else(tmp_path):
     assert "| A |\n| --- |\n| 1 |" in part.text
     for word in ("Menu", "cookies", "Foot", "Three", "var x"):
         assert word not in part.text
-    assert {"Home Menu", "We use cookies", "Foot", "One Two Three"} == set(part.removed)
+    assert {"Home Menu", "We use cookies", "Foot", "One Two Three"} == {left.text for left in part.removed}
+
+
+def test_everything_that_a_page_loses_is_told(tmp_path):
+    page = """<body><p>A word before.</p><main><h1>Beds</h1><p>Dig deep holes in the spring.</p>
+    <button>Order now</button><noscript>Turn scripts on</noscript><script>var x</script></main>
+    <p>A word after.</p></body>"""
+    (part,) = read_file(write(tmp_path / "a.html", page), Limits())
+    assert part.text.split("\n\n")[:2] == ["# Beds", "Dig deep holes in the spring."]
+    assert {(left.reason, left.text) for left in part.removed} == {
+        ("control or fallback", "Order now"), ("control or fallback", "Turn scripts on"),
+        ("outside the main part", "A word before."), ("outside the main part", "A word after."),
+    }  # fmt: skip
+
+
+def test_memory_is_told_where_the_platform_has_no_data_segment(monkeypatch):
+    """On macOS `memory_info` has no field `data`."""
+    assert memory_in_use() > 0
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _self: SimpleNamespace(rss=7))
+    assert memory_in_use() == 7
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
@@ -151,7 +172,7 @@ def test_a_page_in_an_element_that_sounds_like_navigation_stays(tmp_path, around
     page = around.format("<p>Benefits begin in the month after the form arrives.</p>") + '<p class="share">Share</p>'
     (part,) = read_file(write(tmp_path / "a.html", page), Limits())
     assert part.text.strip() == "Benefits begin in the month after the form arrives."
-    assert part.removed[-1] == "Share"
+    assert part.removed[-1].text == "Share"
 
 
 def test_a_section_that_sounds_like_navigation_stays_and_a_long_menu_goes(tmp_path):

@@ -385,6 +385,18 @@ def test_what_a_killed_first_run_wrote_of_a_file_that_is_gone_goes_too(tmp_path)
     assert list(report["documents"]) == ["frost-md.md"]
 
 
+def test_the_names_of_files_keep_nobody(tmp_path):
+    source = tmp_path / "files"
+    source.mkdir()
+    for name in ("maria_lopez letter.txt", "copy of maria_lopez.txt"):
+        (source / name).write_text(GARDEN)
+    folder = tmp_path / "garden"
+    report = new_domain(request(source, folder))
+    assert report["documents"]
+    texts = [path.name + path.read_text() for path in folder.rglob("*") if path.is_file()]
+    assert not [text for text in [*texts, *summary(report, folder)] if "lopez" in text.lower()]
+
+
 def test_documents_that_differ_in_a_number_are_both_kept(tmp_path):
     rates = f"# Rates\n\n{GARDEN}\n\n{FROST} The rate of the plot is {{}} dollars a season for each member of the club."
     same = rates.format(40).replace("a season for each", "for each")

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from domains.pii import TYPES
+from domains.pii.allowed import WORDS
 from domains.pii.detect import find, redacted
+from domains.pii.file_names import safe_file_name
 from domains.pii.measure import measure, parsed, passages
 from domains.pii.patterns import is_iban, is_routing, is_vin, luhn
 from domains.pii.surrogates import surrogate
@@ -70,10 +72,65 @@ def test_check_digits():
         ("1700 G Street NW, Washington, DC 20552", []),
         ("1700 Elm Street NW, Albany, NY 12207", ["address"]),
         ("The Taylor Act and Taylor Hospital", []),
+        ("a loan of 250000 dollars", []),
+        ("savings of 100000", []),
+        ("The policy is 20241231.", []),
+        ("account 2024-01-15", []),
+        ("account 250000 dollars", []),
+        ("order 66512", []),
+        ("order no. 66512", ["account_number"]),
+        ("loan 7004418825", ["account_number"]),
+        ("group 0081726", []),
+        ("group number 0081726", ["policy_number"]),
+        ("a loan ending 2031", []),
+        ("SSN ending 8821", ["ssn"]),
+        ("Patient: Delacroix, Henri", ["name"]),
+        ("Delacroix, Henri", []),  # not listed, and nothing says that it is a person
+        ("Borrower: Income, Assets", []),
+        ("Ms. Van der Berg", ["name"]),
+        ("Ring 07700 900123.", ["phone"]),
+        ("Call 0800 496 0199, which is free.", []),
+        ("@property", []),
+        ("@app.get", []),
+        ("@route(1)", []),
+        ("Write to @maria_k9.", ["handle"]),
+        ("Abraham Lincoln", []),
     ],
 )
 def test_the_same_form_with_and_without_a_reason(text, expected):
     assert types(text) == expected
+
+
+def test_listed_words_match_as_they_are_compared():
+    assert all(name == " ".join(name.lower().split()) for name in WORDS["public_names"])
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("loans/Maria_Lopez_loan.pdf", "Lopez"),
+        ("maria-lopez letter.txt", "lopez"),
+        ("LOPEZ, MARIA.docx", "MARIA"),
+        ("412-55-8831.txt", "8831"),
+        ("call 617-555-0143.txt", "617"),
+    ],
+)
+def test_the_name_of_a_file_has_nobody(name, gone):
+    safe = safe_file_name(name, "s")
+    assert gone not in safe
+    assert safe == safe_file_name(name, "s")
+    assert safe.endswith(name[name.rindex(".") :])
+
+
+@pytest.mark.parametrize("name", ["rates-2024.md", "old/borrowing (copy).md", "fannie-mae.pdf", "HUD-92900-A.pdf"])
+def test_a_plain_name_of_a_file_stays(name):
+    assert safe_file_name(name, "s") == name
+
+
+def test_particles_are_no_names_elsewhere():
+    known = {}
+    find("Ms. Van der Berg called.", known)
+    assert set(known) == {"Berg"}
 
 
 def test_surrogates_are_deterministic_formed_alike_and_reserved():
@@ -84,6 +141,7 @@ def test_surrogates_are_deterministic_formed_alike_and_reserved():
     assert surrogate("phone", "617.555.0143", "s")[-4:] == surrogate("phone", "(617) 555-0143", "s")[-4:]
     assert re.fullmatch(r"\(\d{3}\) 555-01\d\d", surrogate("phone", "(617) 555-0143", "s"))
     assert surrogate("ssn", "412-55-8831", "s").startswith("666-")
+    assert re.fullmatch(r"020 7946 0\d{3}", surrogate("phone", "(0161) 496 0337", "s"))
     assert surrogate("card_number", "4111 1111 1111 1111", "s").startswith("0")
     assert ipaddress.ip_address(surrogate("ip_address", "73.1.2.3", "s")).is_private
     assert surrogate("email", "a@b.org", "s").endswith("@example.com")

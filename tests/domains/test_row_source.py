@@ -74,6 +74,26 @@ def test_a_hub_data_set_is_asked_for_at_its_commit():
     assert asked == [("owner/set", {"revision": COMMIT, "split": "test_prefs", "streaming": True})]
 
 
+def test_a_hub_data_set_may_have_a_configuration():
+    asked = []
+
+    def load(name, config, **options):
+        asked.append((name, config, options["split"]))
+        return ROWS
+
+    assert list(hub_rows(f"hub:owner/set/clean@{COMMIT}", load)) == ROWS
+    assert asked == [("owner/set", "clean", "train")]
+
+
+def test_a_folder_of_parquet_files_is_read_in_the_order_of_their_names(tmp_path):
+    for name, row in (("b-00001", ROWS[1]), ("a-00000", ROWS[0])):
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), tmp_path / f"{name}.parquet")
+    assert is_row_source(str(tmp_path))
+    assert [(found.number, found.row) for found in source_rows(str(tmp_path))] == EXPECTED
+    (tmp_path / "domain.toml").write_text("")
+    assert not is_row_source(str(tmp_path))
+
+
 @pytest.mark.parametrize("target", ["hub:owner/set", "hub:owner/set@main", f"hub:owner/set@{COMMIT[:8]}", "hub:"])
 def test_a_hub_data_set_without_a_commit_is_refused(target):
     with pytest.raises(UserError, match="40 hexadecimal"):

@@ -15,6 +15,7 @@ from domains.tool_calls import parse, properties
 from domains.tool_rows import read_functions
 from domains.validate import text_of
 from judges.call_match import makes_calls
+from judges.pair_audit import audit_domain
 from judges.scorers import instructions
 from judges.verdict import Answered
 
@@ -32,7 +33,7 @@ def num_words(text: str) -> int:
 
 
 def test_documents(domain):
-    """6,000 words without the Sources sections; every document names its sources."""
+    """12,000 words without the Sources sections; every document names its sources."""
     assert sum(num_words(d.text) for d in domain.documents) >= 12_000
     assert not [d.id for d in domain.documents if "## Sources" in d.text]
     files = sorted((domain.folder / "documents").glob("*.md"))
@@ -56,8 +57,12 @@ def test_length_does_not_give_the_chosen_answer_away(domain):
     assert sum(sizes[0] == min(sizes) for sizes in lengths) / len(rows) < 0.5
 
 
+def test_the_audit_refuses_no_set(domain):
+    assert audit_domain(domain, domain.name).level != "refuse"
+
+
 def test_classification(domain):
-    """60 items over at least five classes, each class in train and in test."""
+    """120 items over at least five classes, each class in train and in test."""
     rows = domain.records("classification.jsonl")
     assert len(rows) >= 120
     assert len({row.completion for row in rows}) >= 5
@@ -67,7 +72,7 @@ def test_classification(domain):
 
 
 def test_summaries_and_questions(domain):
-    """20 and 24; a summary is shorter than its text; the questions are held out."""
+    """40 and 60; a summary is shorter than its text; the questions are held out."""
     summaries = domain.records("summarization.jsonl")
     assert len(summaries) >= 40
     assert [s.id for s in summaries if num_words(s.completion) >= num_words(s.question)] == []

@@ -26,6 +26,13 @@ def test_what_is_written_is_read_again_as_the_same(tmp_path, name, row, expected
     assert again.reading.records == found.reading.records
 
 
+def test_an_id_may_be_a_number(tmp_path):
+    rows = [{"id": number, "prompt": "Q?", "completion": f"A{number}."} for number in (7, 8)]
+    found = read_training_rows(str(write_jsonl(tmp_path / "in.jsonl", [*rows, rows[0]])))
+    assert [record.id for record in found.reading.records] == ["7", "8"]
+    assert [problem.field for problem in found.reading.problems] == ["id"]
+
+
 def test_every_row_is_a_record_or_a_problem_and_other_formats_are_named(tmp_path):
     """Line 1 is good; 2 is Alpaca; 3 has no answer; 4 is no JSON; 5 repeats line 1."""
     lines = [SHAREGPT, {"instruction": "Q?", "output": "A."}, {"conversations": SHAREGPT["conversations"][:1]}]
@@ -34,9 +41,10 @@ def test_every_row_is_a_record_or_a_problem_and_other_formats_are_named(tmp_path
     found = read_training_rows(str(path))
     assert (found.format, found.num_rows, found.reading.lines) == ("sharegpt", 5, (1,))
     assert [(p.line, p.field) for p in found.reading.problems] == [
-        (2, "row"), (3, "conversations"), (4, "row"), (5, "id"),
+        (2, "row"), (3, "conversations"), (4, "row"), (5, "row"),
     ]  # fmt: skip
     assert "format alpaca" in found.reading.problems[0].reason
+    assert found.reading.problems[-1].reason == "the same content as line 1."
     result = validate(str(path))
     assert (result.ok, result.format, result.counts) == (False, "sharegpt", {"mixed.jsonl": 1})
 

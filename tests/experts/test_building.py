@@ -10,7 +10,7 @@ from domains.errors import UserError
 from domains.readers import read_jsonl
 from domains.splits import split_of
 from experts.builders._parts import Failed, Material, Writers
-from experts.building import Job, add_rows, builder_names, load_builder, make_rows
+from experts.building import Job, builder_names, load_builder, make_rows, merge_rows
 from experts.writers import ThereAsk, asked_there, endpoint_of, open_writers
 from judges.endpoint import Endpoint
 from tests.fakes import write_domain, write_jsonl
@@ -91,8 +91,46 @@ def test_a_run_that_was_cut_off_goes_on(domain):
 def test_another_writer_is_asked_for_everything(domain):
     run(domain, Writer(), identity="one")
     writer = Writer()
-    run(domain, writer, identity="two")
+    found = run(domain, writer, identity="two")
     assert writer.num_asked == 6
+    assert (found.num_added, found.num_replaced) == (0, 0)
+
+
+def test_another_writers_rows_take_the_place_of_the_first_but_not_of_a_persons(domain):
+    """Row 0 was changed by a person, row 1 deleted: both stay so; the other four are the second writer's."""
+    run(domain, Writer(), identity="one")
+    path = domain.folder / "questions.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [rows[0] | {"completion": "Mine."}, *rows[2:]]))
+
+    def second(messages):
+        return Writer()(messages).replace("It says word.", "It says word again.")
+
+    found = run(domain, second, identity="two")
+    assert (found.num_added, found.num_replaced) == (0, 4)
+    reading = read_jsonl(path, PARSERS["questions.jsonl"])
+    assert [record.id for record in reading.records] == [rows[0]["id"], *(row["id"] for row in rows[2:])]
+    assert [record.completion for record in reading.records] == ["Mine.", *["It says word again."] * 4]
+    again = run(domain, second, identity="two")
+    assert (again.num_added, again.num_replaced) == (0, 0)
+
+
+def test_a_row_that_is_made_from_another_has_its_passage(domain):
+    folder = domain.folder
+    parent = {
+        "id": "p1",
+        "prompt": "Q",
+        "chosen": "Wait 30 days for it. Then call.",
+        "rejected": "No.",
+        "source": {"passage": "The passage."},
+    }
+    write_jsonl(folder / "preferences.jsonl", [parent])
+    rows = Domain.load(folder).records("preferences.jsonl")
+    nobody = Writers(Writer(), Writer())
+    make_rows(Job("perturbation", Material(domain, rows), folder), nobody, lambda line: None)
+    made = [json.loads(line) for line in (folder / "preferences.jsonl").read_text().splitlines()][1:]
+    assert made
+    assert {row["source"]["passage"] for row in made} == {"The passage."}
 
 
 def test_a_limit_and_several_at_a_time(domain):
@@ -113,7 +151,7 @@ def test_nothing_is_added_to_a_file_with_bad_rows(tmp_path):
     path = tmp_path / "questions.jsonl"
     path.write_text("{\n")
     with pytest.raises(UserError, match="1 bad rows"):
-        add_rows(path, [{"id": "a"}])
+        merge_rows(path, [{"id": "a"}], [])
     assert path.read_text() == "{\n"
 
 
@@ -121,7 +159,7 @@ def test_rows_are_appended_also_where_the_last_line_has_no_end(tmp_path):
     good = {"id": "a", "prompt": "Q", "completion": "A"}
     path = write_jsonl(tmp_path / "questions.jsonl", [good])
     path.write_text(path.read_text().rstrip("\n"))
-    assert add_rows(path, [good, good | {"id": "b"}]) == 1
+    assert merge_rows(path, [good, good | {"id": "b"}], []).num_added == 1
     assert [record.id for record in read_jsonl(path, PARSERS[path.name]).records] == ["a", "b"]
 
 

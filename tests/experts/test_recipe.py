@@ -1,12 +1,16 @@
 """Recipes: every shipped one parses, and bad input is answered in one sentence."""
 
+import shutil
 import tomllib
 
 import pytest
 
+from domains.domain import SHIPPED as DOMAINS
+from domains.domain import Domain
 from domains.errors import UserError
 from experts.preferences import load_objective
-from experts.recipe import SHIPPED, Recipe, load_recipe, recipe_names
+from experts.recipe import SHIPPED, Align, Recipe, load_recipe, recipe_names
+from experts.tracks import budgeted, capped
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -25,6 +29,19 @@ def test_the_shipped_recipes_are_there():
 
 def test_the_embedded_recipe_is_the_default():
     assert load_recipe("embedded") == load_recipe(None) == Recipe()
+
+
+def test_a_domain_of_ones_own_is_trained_on_whole(tmp_path):
+    """The demo's domains have a budget of 32 preference rows; what a recipe says goes before both."""
+    shutil.copytree(DOMAINS / "mortgage", tmp_path / "mine")
+    ours, mine = Domain.load("mortgage"), Domain.load(tmp_path / "mine")
+    default = Recipe()
+    assert budgeted(default, ours) == default.model_copy(update={"align": Align(max_examples=32)})
+    assert budgeted(default, mine).align == Align(max_examples=0)
+    assert len(capped(range(500), budgeted(default, mine).align)) == 500
+    for domain in (ours, mine):
+        assert budgeted(load_recipe(None, ["align.max_examples=500"]), domain).align.max_examples == 500
+    assert default.calls_align.max_examples == 0
 
 
 def test_a_file_is_a_recipe(tmp_path):

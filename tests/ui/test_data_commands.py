@@ -124,7 +124,18 @@ def test_data_by_an_endpoint(capsys, tmp_path):
     assert (code, len(server.requests)) == (0, 1)
     assert "1 ok; 1 rows added" in text
     assert "1 items" in err
+    assert "weaker model" not in err
     assert run(capsys, "validate", folder)[0] == 0
+
+
+def test_a_weaker_model_that_is_the_writer_is_told(capsys, tmp_path):
+    folder = write_domain(tmp_path / "toy")
+    with scripted_endpoint(lambda body: said("QUESTION: What is there?\nANSWER: Only words.")) as server:
+        arguments = ("--kind", "weak_model_rejected", "--endpoint", server.url, "--model", "m")
+        told = [run(capsys, "data", folder, *arguments, *weak)[2] for weak in ((), ("--weak-model", "m"))]
+        assert "the weaker model is the default model of the endpoint" in told[0]
+        assert "the weaker model is the writer itself" in told[1]
+        assert "the weaker model is" not in run(capsys, "data", folder, *arguments, "--weak-model", "w")[2]
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,10 @@ def test_two_voices_with_the_same_numbers():
     assert row["rejected_kinds"] == ["persona_contrast"]
     with pytest.raises(Skipped, match="same numbers"):
         built(persona_contrast, script(QA, COLD.replace("60", "45")))
+    with pytest.raises(Skipped, match="only one of the two answers names 'Fannie'"):
+        built(persona_contrast, script(QA, f"{COLD} So says Fannie Mae."))
+    with pytest.raises(Skipped, match="only one of the two answers names 'Mae'"):
+        built(persona_contrast, script(f"{QA} Then ask Mae.", COLD))
     with pytest.raises(Skipped, match="nearly the chosen one"):
         built(persona_contrast, script(QA, GOOD))
 

@@ -110,6 +110,13 @@ def test_openings():
     assert first(openings.check, rows(same("x"), same("y"))).level == "ok"
 
 
+def test_function_calls_have_no_opening():
+    """Half of the chosen answers are calls, which begin alike; the others open differently."""
+    call = '<tool_call>\n{{"name": "find", "arguments": {{"place": {}}}}}\n</tool_call>'
+    found = first(openings.check, rows(lambda i: call.format(i) if i % 2 else answer_of(i, "x"), call.format))
+    assert (found.n, found.level) == (NUM_ROWS // 2, "ok")
+
+
 def test_facts_of_a_change_of_tone_and_of_a_wrong_number():
     """Days against other days contradict; the same days in other words do not."""
 
@@ -178,7 +185,8 @@ def test_one_hard_kind_saves_a_set_from_being_refused():
         for i, row in enumerate(rows(same("gladly"), same("never")))
     ]  # fmt: skip
     found = {each.kind: each for each in separability.check(pairs(mixed))}
-    assert found["all"].level != "refuse"
+    assert found["all"].level == "warn"
+    assert found["all"].text.endswith("Trivially separable kinds: easy.")
     assert "trivially separable" in found["easy"].text
     assert found["hard"].value == pytest.approx(0.5)
 
