@@ -18,6 +18,7 @@ from domains.errors import unknown_name
 from domains.example import Example
 from experts.build import Build, built_domain, data_digest
 from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
+from experts.device import release_memory
 from experts.digests import digest_of
 from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
@@ -179,6 +180,7 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
     """Run a stage with a line before it, unless it is done."""
     if not stage.done:
         run.report(stage.name)
+        release_memory()
     run_stage(stage)
 
 

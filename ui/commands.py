@@ -6,19 +6,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from inspect import signature
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from domains.domain import GENERAL, Domain, shipped_names
+from domains.domain import Domain, shipped_names
 from domains.errors import UserError, unknown_name
 from ui.jobs import side_by_side
 from ui.launching import hand_over
+from ui.llm_judge import judge_for
 
 Options = argparse.Namespace
 BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
@@ -248,41 +247,6 @@ def check_built(each: Any) -> None:
                 f"Stage '{stage.name}' is not built with these settings and data. "
                 f"Run 'expertsmith build {each.domain.name}' with the same --recipe, --set and --seed first."
             )
-
-
-@contextmanager
-def judge_for(
-    load: Callable[[], Any], judges: Sequence[str], home: Path, settings: Mapping[str, Any] | None = None
-) -> Iterator[tuple[Any, str]]:
-    """The LLM judge and its name: the endpoint of OPENAI_BASE_URL, or our own service over the assistant that is loaded
-    then, with the general model, whose weights are part of the cache's keys."""
-    from judges.scorers.llm_judge import CACHE_FOLDER, Judge
-    from judges.scoring import with_settings
-
-    if "llm_judge" not in judges:
-        yield None, ""
-        return
-    judge = with_settings("llm_judge", Judge.for_domain(None), settings or {})
-    if judge.cache == CACHE_FOLDER:
-        judge = replace(judge, cache=str(home / "judge_cache"))
-    if os.environ.get("OPENAI_BASE_URL"):
-        yield judge, judge.name
-    else:
-        from ui.background import local_service
-
-        assistant = load()
-        identity = f"{GENERAL} {weights_of(assistant.backend.engine)}"
-        own = replace(judge, model=GENERAL, concurrency=1, use_logprobs=True, identity=identity)
-        with local_service(assistant) as url:
-            yield replace(own, base_url=url), "general (our own service)"
-
-
-def weights_of(engine: Any) -> str:
-    """The digest of the general model's weights."""
-    from experts.digests import digest_of, weights_digest
-
-    general = engine.experts[GENERAL]
-    return digest_of([engine.base_digest, weights_digest(general.folder) if general.has_adapter else ""])[:16]
 
 
 def write_report(report: Any, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from domains.domain import Domain
 from domains.errors import UserError
-from ui.commands import Options, emit, judge_for, say
+from ui.commands import Options, emit, say
+from ui.llm_judge import judge_for
 
 
 def calibrate(options: Options) -> int:
