@@ -34,7 +34,7 @@ from experts.preferences import (
     preference_batch,
     references_of,
 )
-from experts.ranks import agreed, first_alone, means, num_ranks, rank
+from experts.ranks import agreed, first_alone, means, num_started, rank
 from experts.recipe import Training
 from experts.references import ReferenceCache
 from experts.saving import head_state, save_trained
@@ -136,7 +136,7 @@ class Alignment:
     def check(self, settings: Training, num_rows: int) -> None:
         """Refuse a training in which the objective could not do what its settings say."""
         if isinstance(self.objective, Batchwise):
-            self.objective.check_batch(num_ranks() * min(settings.batch_rows, num_rows))
+            self.objective.check_batch(num_started() * min(settings.batch_rows, num_rows))
         check_method(self.objective, str(settings.method))
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from experts.attention import attention_input
 from experts.batch import Batch
@@ -103,7 +104,7 @@ def predicted(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
     ).last_hidden_state
     target_RL = (batch.labels_RL >= 0).to(device)
     labels_T = batch.labels_RL.to(device)[target_RL]
-    token_logprobs = projected_logprobs(hidden_RLH[target_RL], projection(model), labels_T)
+    token_logprobs = projected_logprobs(hidden_RLH[target_RL], whole(projection(model)), labels_T)
     reward_head = getattr(model, HEAD, None)
     if reward_head is None or not len(batch.ends_S):
         return (token_logprobs,)
@@ -117,6 +118,13 @@ def projection(model: nn.Module) -> Tensor:
         raise TypeError(f"{type(model).__name__} has no output embeddings; a causal language model is needed.")
     weight: Tensor = head.weight
     return weight
+
+
+def whole(weight: Tensor) -> Tensor:
+    """A weight that may lie on several ranks in parts, in one piece: an untied projection is never called as a module,
+    so FSDP does not gather it."""
+    found: Tensor = weight.full_tensor() if isinstance(weight, DTensor) else weight
+    return found
 
 
 def decoder(model: nn.Module) -> nn.Module:

@@ -43,6 +43,11 @@ def num_ranks() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def num_started() -> int:
+    """How many processes the launcher started, also before they have met."""
+    return max(num_ranks(), int(os.environ.get("WORLD_SIZE", "1")))
+
+
 def rank() -> int:
     """The place of this process among them."""
     return distributed.get_rank() if num_ranks() > 1 else 0

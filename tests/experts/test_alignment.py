@@ -159,7 +159,8 @@ def launch(script, arguments, num_processes):
             "MASTER_PORT": port,
         }
         variables = {key: str(value) for key, value in world.items()} if num_processes > 1 else {}
-        environment = {**os.environ, **variables, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
+        shared = {"PYTHONPATH": ".", "OMP_NUM_THREADS": "1", DTYPE: "float32"}  # bf16 noise would decide who is drawn
+        environment = {**os.environ, **variables, **shared}
         processes.append(subprocess.Popen([sys.executable, str(script), *map(str, arguments)], env=environment))
     assert [process.wait(timeout=240) for process in processes] == [0] * num_processes
 
