@@ -1,7 +1,7 @@
 """Bars go to standard error, only where a person watches, and change nothing of what they count."""
 
 import io
-import sys
+from contextlib import redirect_stderr
 
 import pytest
 
@@ -26,28 +26,29 @@ class Echo:
             keep(place, Generated(prompt[0].content, True, 1))
 
 
-@pytest.fixture(params=[Terminal, io.StringIO])
-def screen(request, monkeypatch):
-    monkeypatch.setattr(sys, "stderr", request.param())
-    return sys.stderr
+SCREENS = pytest.mark.parametrize("kind", [Terminal, io.StringIO])
 
 
-def test_items_are_the_same_with_and_without_a_terminal(screen):
-    assert list(shown([3, 1, 2], "Reading")) == [3, 1, 2]
-    with bar(2, "Answering") as progress:
-        progress.update()
-        progress.update()
+@SCREENS
+def test_items_are_the_same_with_and_without_a_terminal(kind):
+    with redirect_stderr(kind()) as screen:
+        assert list(shown([3, 1, 2], "Reading")) == [3, 1, 2]
+        with bar(2, "Answering") as progress:
+            progress.update()
+            progress.update()
     written = screen.getvalue()
     assert bool(written) == screen.isatty()
     assert ("Reading" in written and "Answering" in written) == screen.isatty()
 
 
-def test_answering_counts_what_is_missing(screen, tmp_path):
+@SCREENS
+def test_answering_counts_what_is_missing(kind, tmp_path):
     """The second time there is nothing to answer and so no bar."""
     answer = Answerer(Echo(), AnswerStore.open(tmp_path / "answers.jsonl"))
     prompts = [(Message("user", text),) for text in ("A", "B", "A")]
-    assert [each.text for each in answer(prompts, Decoding(4, 2))] == ["A", "B", "A"]
-    assert ("/2 " in screen.getvalue()) == screen.isatty()
-    before = screen.getvalue()
-    answer(prompts, Decoding(4, 2))
-    assert screen.getvalue() == before
+    with redirect_stderr(kind()) as screen:
+        assert [each.text for each in answer(prompts, Decoding(4, 2))] == ["A", "B", "A"]
+        assert ("/2 " in screen.getvalue()) == screen.isatty()
+        before = screen.getvalue()
+        answer(prompts, Decoding(4, 2))
+        assert screen.getvalue() == before
