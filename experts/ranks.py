@@ -24,7 +24,7 @@ SHARDED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # what `accelerat
 
 def join(is_cpu: bool) -> None:
     """Meet the other processes of the launcher that started this one; one that was started alone stays alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_started() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=is_cpu)
