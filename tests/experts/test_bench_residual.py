@@ -89,10 +89,13 @@ def test_too_few_bytes_are_refused():
 
 
 def test_a_merge_takes_the_memory_of_some_blocks(tmp_path):
-    """Models of 60 MB in bf16: beside what importing takes, less than one of them."""
-    parents, size = write_trio(tmp_path, 6 * 10**7)
-    environment = dict(os.environ) | {"OMP_NUM_THREADS": "1"}
-    idle = measured([sys.executable, "-c", "import torch, experts.residual"], environment)
-    found = merge("ours", parents, tmp_path / "out", "")
-    assert (idle.status, found.status) == (0, 0)
-    assert found.anonymous_mb - idle.anonymous_mb < size / 2**20
+    """A model of 180 MB in bf16 against one of 60 MB: the memory does not follow the model's size."""
+    memory_mb = []
+    sizes_mb = []
+    for number, num_bytes in enumerate((6 * 10**7, 18 * 10**7)):
+        parents, size = write_trio(tmp_path / f"trio{number}", num_bytes)
+        found = merge("ours", parents, tmp_path / f"out{number}", "")
+        assert found.status == 0, found.errors
+        memory_mb.append(found.anonymous_mb)
+        sizes_mb.append(size / 2**20)
+    assert memory_mb[1] - memory_mb[0] < 0.5 * (sizes_mb[1] - sizes_mb[0])
