@@ -3,6 +3,7 @@ order of the tests: those of the whole path, which take minutes, begin, so that 
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,13 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files of this folder, which hold tests of the whole path, before those of its sub-folders."""
     items.sort(key=lambda item: item.path.parent != HERE)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The modules that were imported stay: a collection of garbage, of which the evaluation asks for many, need not walk
+    through them each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
