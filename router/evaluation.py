@@ -24,10 +24,8 @@ from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, asked_questions, preference_rows, spread
-from judges.comparisons import judge_of
 from judges.endpoints import AnyEndpoint
 from judges.failures import failures
-from judges.judging import judge_digest
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
 from judges.scoring import load_judges
@@ -44,15 +42,16 @@ from router.arms import (
     likelihood_stage,
     subject_of,
 )
-from router.calibrations import STRONG, WEAK, judge_records
 from router.comparison import TABLE, comparison_stage
 from router.items import item_facts
 from router.leakage import leakage
 from router.llm_judging import llm_judge_stage
+from router.pairwise_judging import compared_arms, pair_folder, pairwise_stage
 from router.policies import Asked, Policies, end_to_end, route_all
 from router.records import read_json, read_rows, write_json, write_rows
 from router.route import Router
 from router.steps import Numbered, steps
+from router.trust import calibrations, counted, distrusted, judge_digests
 
 ARMS = {
     "foundation": "The base model as published.",
@@ -73,7 +72,7 @@ CALL_ARMS = {
 }
 NUM_SAMPLES = 24
 ROUTING = "routing.json"
-UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "settings"}
+UNMEASURED = {"judges", "judge_limit", "pairwise", "batch_size", "memorisation_limit", "settings"}
 
 
 @dataclass(frozen=True)
@@ -196,6 +195,8 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         run_reported(run, judge_stage(run, arm))
         if run.llm_judge is not None:
             run_reported(run, llm_judge_stage(run, arm, questions(run)))
+    for pair in compared_arms(run):
+        run_reported(run, pairwise_stage(run, *pair, questions(run)))
     rows = list(all_rows(run))
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return Report(
@@ -216,23 +217,6 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     )
 
 
-def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
-    """The rows whose failures matter: what our own weak model could not judge decides nothing."""
-    return [row for row in rows if not (run.judge_is_weak and judge_of(row.metric, ["llm_judge"]))]
-
-
-def calibrations(run: Evaluation) -> list[dict[str, Any]]:
-    """What the probes say of every judge of this evaluation."""
-    asked = run.judges | ({"llm_judge": run.llm_judge} if run.llm_judge else {})
-    return judge_records(run.build.home, run.domain.name, asked, WEAK if run.judge_is_weak else STRONG, run.report)
-
-
-def judge_digests(run: Evaluation) -> dict[str, str]:
-    """What each judge's numbers depend on besides the answers."""
-    found = {name: judge_digest(name, judge) for name, judge in run.judges.items()}
-    return found | ({"llm_judge": str(getattr(run.llm_judge, "digest", ""))} if run.llm_judge else {})
-
-
 def openers(answers: Sequence[str]) -> dict[str, Any]:
     """How differently an arm's answers begin, with a sentence."""
     found = opener_diversity(answers)
@@ -251,6 +235,8 @@ def all_rows(run: Evaluation) -> Iterable[Row]:
         yield from preference_rows(arm, found[arm], None if arm == "dapt_residual" else reference, kinds)
         if run.llm_judge is not None:
             yield from read_rows(folder.with_name(f"{folder.name}.llm_judge") / ROWS)
+    for pair in compared_arms(run):
+        yield from read_rows(pair_folder(run, *pair) / ROWS)
 
 
 def preference_scores(run: Evaluation, arm: str) -> dict[str, PreferenceScores]:
@@ -259,11 +245,6 @@ def preference_scores(run: Evaluation, arm: str) -> dict[str, PreferenceScores]:
         return {}
     scores = read_json(likelihood_folder(run, arm) / PREFERENCES)
     return {k: PreferenceScores(tuple(v["sums"]), tuple(v["means"])) for k, v in scores.items()}
-
-
-def distrusted(judges: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The judges that failed their calibration."""
-    return tuple(str(judge["judge"]) for judge in judges if not judge["trusted"])
 
 
 def routing(run: Evaluation, router: Router, untrusted: Sequence[str]) -> dict[str, Any]:

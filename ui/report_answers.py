@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from judges.headlines import arm_title, format_value
-from judges.metrics import METRICS, Row, metric_info
+from judges.metrics import METRICS, PAIRWISE, Row, metric_info
 from judges.report import Report
 from ui.evidence import evidence, marked
 from ui.plots import histogram
@@ -21,6 +21,8 @@ def samples(report: Report) -> list[dict[str, Any]]:
     """Each question with its reference and every arm's answer."""
     by_answer: dict[tuple[str, str], list[Row]] = {}
     for row in report.rows:
+        if row.metric.startswith(f"{PAIRWISE}."):
+            continue  # of two answers
         by_answer.setdefault((row.arm, row.item), []).append(row)
     return [_sample(sample, by_answer, report.items) for sample in report.samples]
 

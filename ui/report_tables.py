@@ -109,6 +109,34 @@ def win_rates(report: Report) -> Table:
     return Table("Share of items on which the first arm scores higher; ties count half", columns, tuple(lines))
 
 
+def pairs(report: Report) -> Table:
+    """What the LLM judge said of pairs of answers."""
+    columns = (
+        "Arms", "Pairs", "Won / tied / lost", "Wins", "95% CI", "Wins at equal length", "95% CI",
+        "Verdict changed with the order", "95% CI", "Judge",
+    )  # fmt: skip
+    lines = [
+        Line(
+            (
+                f"{arm_title(r.arm_a)} over {arm_title(r.arm_b)}",
+                f"{r.n}, {r.unscored} unscored" if r.unscored else str(r.n),
+                f"{r.wins} / {r.ties} / {r.losses}",
+                percent(r.win_rate),
+                percents(r.low, r.high),
+                percent(r.controlled),
+                percents(r.controlled_low, r.controlled_high),
+                percent(r.flip_rate),
+                percents(r.flip_low, r.flip_high),
+                "trusted" if r.trusted else "not trusted, decides nothing",
+            ),
+            arms=(r.arm_a, r.arm_b),
+        )
+        for r in report.pairs
+    ]
+    caption = "Answers of two arms to the same questions, compared by the LLM judge in both orders"
+    return Table(caption, columns, tuple(lines))
+
+
 def subgroups(report: Report) -> Table:
     """The claims within groups of items."""
     columns = ("Arms", "Metric", "Group", *DETAILS, "Verdict")

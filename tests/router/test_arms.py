@@ -17,19 +17,16 @@ from judges.scorers.llm_judge import Judge as LlmJudge
 from router.evaluation import Evaluation, evaluate
 from router.llm_judging import judge_limit
 from tests.fakes_judges import failed, said, scripted_endpoint
+from tests.router.conftest import with_settings
 
 ARMS = ("instruct", "instruct_prompted", "conversation")
 OFFLINE = ("exact", "readability", "bertscore")
 
 
 @pytest.fixture
-def build(built: Build, tmp_path: Path) -> Build:
-    """The finished build in a home of its own, with few rows to measure; nothing is measured yet."""
-    shutil.copytree(built.home, tmp_path / "home", ignore=shutil.ignore_patterns("evaluation"))
-    few = {"limit": 3, "label_limit": 4, "document_limit": 2, "preference_limit": 2, "instruction_limit": 2}
-    settings = built.recipe.evaluation.model_copy(update={**few, "max_new_tokens": 8, "batch_size": 4})
-    recipe = built.recipe.model_copy(update={"evaluation": settings})
-    return replace(built, home=tmp_path / "home", recipe=recipe)
+def build(few_rows: Build) -> Build:
+    """Without pairs, which have tests of their own."""
+    return with_settings(few_rows, pairwise=False)
 
 
 def run(build: Build, said_lines: list[str] | None = None, **options: Any) -> Report:
