@@ -26,6 +26,7 @@ from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, asked_questions, preference_rows, spread
 from judges.endpoints import AnyEndpoint
 from judges.failures import failures
+from judges.labels import Label
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
 from judges.scoring import load_judges
@@ -70,7 +71,6 @@ CALL_ARMS = {
     "calls_sft": "SFT on function calls, starting from instruct.",
     "calls": "SFT on function calls, then preference optimization against wrong calls.",
 }
-NUM_SAMPLES = 24
 ROUTING = "routing.json"
 UNMEASURED = {"judges", "judge_limit", "pairwise", "batch_size", "memorisation_limit", "settings"}
 
@@ -79,7 +79,7 @@ UNMEASURED = {"judges", "judge_limit", "pairwise", "batch_size", "memorisation_l
 class Evaluation:
     """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm. `endpoints`:
     models of others to compare with, by the name of their arm. `engine`: where local models answer. `remarks`: what the
-    caller has to say in the report."""
+    caller has to say in the report. `labels`: people's choices, which every judge is held against."""
 
     build: Build
     report: Callable[[str], None]
@@ -91,6 +91,7 @@ class Evaluation:
     endpoints: Mapping[str, AnyEndpoint] = field(default_factory=dict)
     engine: Engine = Engine()
     remarks: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
 
     @property
     def arms(self) -> dict[str, str]:
@@ -186,7 +187,7 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
 def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     """Measure everything and make the report; the judges are tested first."""
     run = replace(run, report=Numbered(tuple(steps(run, router is not None)), run.report))
-    judges = calibrations(run)
+    judges = calibrations(run, partial(run_reported, run))
     for arm in run.arms:
         answer_arm(run, arm)
         if has_likelihoods(run, arm):
@@ -281,7 +282,7 @@ def routing_stage(run: Evaluation, router: Router, untrusted: Sequence[str]) -> 
 
 
 def samples(run: Evaluation) -> list[dict[str, Any]]:
-    """A few questions with every arm's answer side by side."""
+    """The questions with every arm's answer side by side."""
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return [
         {
@@ -291,7 +292,7 @@ def samples(run: Evaluation) -> list[dict[str, Any]]:
             "answers": {arm: found.get(e.id, "") for arm, found in texts.items()},
             "notes": "",
         }
-        for e in questions(run)[:NUM_SAMPLES]
+        for e in questions(run)
     ]
 
 

@@ -13,6 +13,7 @@ from router.calibrations import calibration_name
 from router.comparison import STAGE as STRATEGIES
 from router.leakage import probed_arms
 from router.pairwise_judging import compared_arms, pair_step
+from router.people import people_step
 
 if TYPE_CHECKING:
     from router.evaluation import Evaluation
@@ -39,8 +40,9 @@ def steps(run: Evaluation, has_router: bool) -> Iterator[str]:
     name = f"{run.domain.name}/evaluate"
     llm = ("llm_judge",) if run.llm_judge is not None else ()
     pairs = compared_arms(run)
-    for judge in (*run.judge_names, *llm, *((PAIRWISE,) if pairs else ())):
-        yield calibration_name(judge, run.domain.name)
+    judges = (*run.judge_names, *llm, *((PAIRWISE,) if pairs else ()))
+    yield from (calibration_name(judge, run.domain.name) for judge in judges)
+    yield from (people_step(run, judge) for judge in judges if run.labels)
     for arm in run.arms:
         yield answer_step(run, arm)
         if has_likelihoods(run, arm):

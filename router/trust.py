@@ -1,15 +1,17 @@
-"""What the judges of an evaluation are worth: what their probes say, what their numbers depend on, whose rows count."""
+"""What the judges of an evaluation are worth: what probes and people say of them, and whose rows count."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from experts.journal import Stage
 from judges.comparisons import judge_of
 from judges.judging import judge_digest
 from judges.metrics import PAIRWISE, Row
 from router.calibrations import STRONG, WEAK, judge_records
 from router.pairwise_judging import compared_arms, pairwise_judge
+from router.people import with_people
 
 if TYPE_CHECKING:
     from router.evaluation import Evaluation
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 WEAK_JUDGE = "Our own general model is a weak judge, so it decides nothing whatever a few probes say."
 
 
-def calibrations(run: Evaluation) -> list[dict[str, Any]]:
-    """What the probes say of every judge of this evaluation."""
-    effort = WEAK if run.judge_is_weak else STRONG
-    found = judge_records(run.build.home, run.domain.name, judges_of(run), effort, run.report)
+def calibrations(run: Evaluation, run_stage: Callable[[Stage], None]) -> list[dict[str, Any]]:
+    """What the probes, and people's labels where there are some, say of every judge of this evaluation."""
+    effort, judges = WEAK if run.judge_is_weak else STRONG, judges_of(run)
+    found = judge_records(run.build.home, run.domain.name, judges, effort, run.report)
+    found = [with_people(run, record, judges[record["judge"]], run_stage) for record in found]
     return [weakened(record) if run.judge_is_weak and is_of_llm(record["judge"]) else record for record in found]
 
 

@@ -99,6 +99,7 @@ def add_judging(verbs: Any) -> None:
     add_recipe(judge)
     judge.add_argument("--experts", default="", help="arms, comma-separated (all)")
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
+    judge.add_argument("--labels", type=Path, metavar="FILE.jsonl", help="people's choices, to hold the judges against")
     add_engine(judge)
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
     judge.add_argument("--limit", type=count, help="at most this many rows of each kind")
@@ -209,10 +210,14 @@ def add_judge_checks(verbs: Any) -> None:
         "label",
         judge_commands.label,
         "A page on which a person chooses between two answers without knowing where they come from.",
-        "expertsmith label pairs.jsonl --out labels.jsonl --labeller kim",
+        "expertsmith label reports/mortgage --arms conversation,instruct --labeller kim; "
+        "expertsmith label pairs.jsonl --out labels.jsonl",
     )
-    label.add_argument("file", type=Path, metavar="FILE.jsonl", help='rows {"question", "a", "b"}')
-    label.add_argument("--out", type=Path, required=True, help="the choices, one line each; run again to go on")
+    about = 'folder of a report, or rows {"question", "a", "b"}'
+    label.add_argument("file", type=Path, metavar="REPORT_OR_FILE", help=about)
+    label.add_argument("--arms", default="", metavar="A,B", help="the arms of the report whose answers are shown")
+    about = "the choices, one line each; run again to go on (labels-A-B.jsonl in the report's folder)"
+    label.add_argument("--out", type=Path, help=about)
     label.add_argument("--labeller", default="person", help="who is labelling (person)")
     label.add_argument("--host", default="127.0.0.1")
     label.add_argument("--port", type=int, default=7861)

@@ -160,6 +160,7 @@ def evaluate(options: Options) -> int:
     recipe = recipe_of(options)
     arm_names(names(options.experts))
     endpoint_arms(options)
+    labels_of(options)
     for name in options.domains:
         check_built(build_of(options, name, recipe))
     fit_router(options.home, recipe)
@@ -167,6 +168,20 @@ def evaluate(options: Options) -> int:
     done = evaluate_alone(options, options.domains)
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
     return TOO_MANY_FAILED if too_many_failed(options, done) else 0
+
+
+def labels_of(options: Options) -> tuple[Any, ...]:
+    """The choices of people that the judges are held against."""
+    from judges.labels import read_labels
+
+    if options.labels is None:
+        return ()
+    if len(options.domains) > 1:
+        raise UserError("--labels is about one domain's answers. Evaluate that domain alone.")
+    found = tuple(read_labels(options.labels))
+    if not found:
+        raise UserError(f"{options.labels} has no labels. Make some with 'expertsmith label REPORT --arms A,B'.")
+    return found
 
 
 def endpoint_arms(options: Options) -> dict[str, Any]:
@@ -220,7 +235,8 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
             each = build_of(options, name, recipe)
             arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
             engine = Engine("ray", 0, runs_model=True) if options.engine == "ray" else Engine()
-            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine, remarks)
+            people = labels_of(options)
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine, remarks, people)
             report = run(plan, assistant.router if assistant else None, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done

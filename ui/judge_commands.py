@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from domains.domain import Domain
 from domains.errors import UserError
-from ui.commands import Options, emit, say
+from ui.commands import Options, emit, names, say
 from ui.llm_judge import judge_for
 
 
@@ -96,14 +97,33 @@ def kappa_words(kappa: Any) -> str:
 
 def label(options: Options) -> int:
     """The labelling page."""
-    from judges.labels import Session
     from ui.label import launch
 
-    session = Session.open(options.file, options.out, options.labeller)
-    say(f"{len(session.pairs)} pairs, {len(session.done)} labelled by {options.labeller}. Labels go to {options.out}.")
+    session = session_of(options)
+    say(f"{len(session.pairs)} pairs, {len(session.done)} labelled by {options.labeller}. Labels go to {session.out}.")
     say(f"Labelling page on http://{options.host}:{options.port}")
     try:
         launch(session, options.host, options.port)
     except OSError as error:
         raise UserError(f"Port {options.port} cannot be used ({error}). Give another one with --port.") from None
     return 0
+
+
+def session_of(options: Options) -> Any:
+    """The work of a labeller: the pairs of a file, or two arms' answers of a report."""
+    from judges.labels import Session
+    from judges.report import REPORT_FILE, load
+    from judges.report_pairs import pairs_of
+
+    if not options.file.is_dir() and options.file.name != REPORT_FILE:
+        if options.arms:
+            raise UserError("--arms is for the folder of a report. Leave it out with a file of pairs.")
+        if options.out is None:
+            raise UserError(f"Give the labels of {options.file} a file: --out labels.jsonl.")
+        return Session.open(options.file, options.out, options.labeller)
+    arms = names(options.arms)
+    if len(arms) != 2:
+        raise UserError(f"Two arms are needed, got {len(arms)}. Name them like --arms conversation,instruct.")
+    folder = options.file if options.file.is_dir() else options.file.parent
+    out = options.out or folder / f"labels-{'-'.join(re.sub(r'[^A-Za-z0-9_.-]', '_', arm) for arm in arms)}.jsonl"
+    return Session.over(pairs_of(load(options.file), *arms), out, options.labeller)

@@ -14,17 +14,18 @@ from ui.evidence import evidence, marked
 from ui.plots import histogram
 
 NUM_BARS = 8
+SAMPLES_SHOWN = 24
 SCORES_SHOWN = 8
 
 
 def samples(report: Report) -> list[dict[str, Any]]:
-    """Each question with its reference and every arm's answer."""
+    """The first questions, each with its reference and every arm's answer; report.json has all of them."""
     by_answer: dict[tuple[str, str], list[Row]] = {}
     for row in report.rows:
         if row.metric.startswith(f"{PAIRWISE}."):
             continue  # of two answers
         by_answer.setdefault((row.arm, row.item), []).append(row)
-    return [_sample(sample, by_answer, report.items) for sample in report.samples]
+    return [_sample(sample, by_answer, report.items) for sample in report.samples[:SAMPLES_SHOWN]]
 
 
 def kinds(found: Sequence[Mapping[str, Any]], report: Report) -> list[str]:

@@ -112,6 +112,7 @@ def _tables(report: Report) -> dict[str, Any]:
         "contamination_rows": report_tables.contamination_rows(contamination),
         "memorisation": report_tables.memorisation(report.leakage.get("memorisation", ())),
         "calibration": report_tables.calibration(report.judges),
+        "people": report_tables.people(report.judges),
     }
 
 

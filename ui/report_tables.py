@@ -281,6 +281,35 @@ def calibration(judges: Sequence[Mapping[str, Any]]) -> Table:
     return Table("Judges on the probe set: pairs whose better answer is known", columns, tuple(lines))
 
 
+def people(judges: Sequence[Mapping[str, Any]]) -> Table:
+    """Each judge against people's choices, and the people against each other."""
+    columns = ("Judge", "Kappa", "95% CI", "Pairs", "Labels", "Agreement", "95% CI", "n")
+    held = [(str(j.get("judge", "")), j["people"]) for j in judges if j.get("people")]
+    lines = [
+        Line(
+            (
+                name,
+                *kappa_cells(found["kappa"]),
+                str(found["num_labels"]),
+                percent(found["agreement"]),
+                percents(found["low"], found["high"]),
+                str(found["n"]),
+            )
+        )
+        for name, found in held
+    ]
+    between = held[0][1]["people"] if held else ()
+    lines += [Line((f"{b['first']} and {b['second']} (people)", *kappa_cells(b), "–", "–", "–", "–")) for b in between]
+    return Table("Judges against people’s blind choices between two answers", columns, tuple(lines))
+
+
+def kappa_cells(kappa: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Kappa, its interval, and the pairs that it is over."""
+    low, high = kappa["low"], kappa["high"]
+    interval = f"{number(low)} to {number(high)}" if low is not None and high is not None else "–"
+    return number(kappa["value"]), interval, str(kappa["n"])
+
+
 def p_value(p: float | None) -> str:
     """A p-value under a heading that says so."""
     return "–" if p is None else format_p(p).removeprefix("p = ").removeprefix("p ")

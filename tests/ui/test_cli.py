@@ -60,6 +60,8 @@ def test_validate_a_bad_file_names_line_field_reason_and_fix(capsys, tmp_path):
         (("evaluate", "mortgage"), "expertsmith build"),
         (("evaluate", "mortgage", "--endpoint", "http://127.0.0.1:9/v1"), "--endpoint and --model belong together"),
         (("evaluate", "mortgage", "--failure-limit", "7"), "a share from 0 to 1"),
+        (("evaluate", "mortgage", "--labels", "nowhere.jsonl"), "nowhere.jsonl does not exist"),
+        (("evaluate", "mortgage", "caregiving", "--labels", "nowhere.jsonl"), "Evaluate that domain alone"),
         (("route", "hello"), "expertsmith build"),
         (("ask", "  "), "The request is empty"),
         (("score", "nowhere.jsonl", "--judges", "readability", "--out", "out.jsonl"), "nowhere.jsonl"),

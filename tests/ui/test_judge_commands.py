@@ -9,8 +9,10 @@ import pytest
 
 from judges.labels import Session
 from judges.probes import load_probes
+from judges.report import Report
 from tests.fakes_judges import Body, said, scripted_endpoint
-from ui.cli import main
+from ui.cli import main, parser
+from ui.judge_commands import session_of
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -115,3 +117,27 @@ def test_label_refuses_what_it_cannot_use(capsys, tmp_path: Path):
     assert "does not exist" in run(capsys, "label", str(tmp_path / "no.jsonl"), "--out", out)[2]
     assert "is the input" in run(capsys, "label", str(pairs), "--out", str(pairs))[2]
     assert "no login" in run(capsys, "label", str(pairs), "--out", out, "--host", "0.0.0.0")[2]
+
+
+def test_label_takes_two_arms_of_a_report(capsys, tmp_path: Path):
+    """Two questions; the labels lie in the report's folder unless --out says otherwise, and are gone on with."""
+    folder = tmp_path / "report"
+    answers = [{"instruct": f"a{n}", "endpoint:org/m": f"b{n}"} for n in range(2)]
+    samples = [{"id": f"q{n}", "question": f"Q{n}?", "answers": found} for n, found in enumerate(answers)]
+    Report("d", "D", {"instruct": "i", "endpoint:org/m": "e"}, (), samples=samples).write(folder)
+    arms = ("--arms", "instruct,endpoint:org/m")
+    for given in (folder, folder / "report.json"):
+        session = session_of(parser().parse_args(["label", str(given), *arms, "--labeller", "kim"]))
+        assert session.out == folder / "labels-instruct-endpoint_org_m.jsonl"
+        assert [(pair.a, pair.b) for pair in session.pairs] == [("a0", "b0"), ("a1", "b1")]
+    session.choose(session.next(), "tie")
+    assert len(session_of(parser().parse_args(["label", str(folder), *arms, "--labeller", "kim"])).done) == 1
+    assert "needed, got 1" in run(capsys, "label", str(folder), "--arms", "instruct")[2]
+    assert "Did you mean 'instruct'?" in run(capsys, "label", str(folder), "--arms", "instuct,instruct")[2]
+
+
+def test_label_of_a_file_needs_a_place_and_no_arms(capsys, tmp_path: Path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"question": "Q?", "a": "x", "b": "y"}\n')
+    assert "--out labels.jsonl" in run(capsys, "label", str(pairs))[2]
+    assert "--arms is for the folder" in run(capsys, "label", str(pairs), "--arms", "a,b", "--out", "x.jsonl")[2]
