@@ -41,7 +41,7 @@ def steps(run: Evaluation, has_router: bool) -> Iterator[str]:
     llm = ("llm_judge",) if run.llm_judge is not None else ()
     pairs = compared_arms(run)
     judges = (*run.judge_names, *llm, *((PAIRWISE,) if pairs else ()))
-    yield from (calibration_name(judge, run.domain.name) for judge in judges)
+    yield from (calibration_name(judge, run.domain.name, bool(run.domain.probes())) for judge in judges)
     yield from (people_step(run, judge) for judge in judges if run.labels)
     for arm in run.arms:
         yield answer_step(run, arm)

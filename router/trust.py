@@ -9,6 +9,7 @@ from experts.journal import Stage
 from judges.comparisons import judge_of
 from judges.judging import judge_digest
 from judges.metrics import PAIRWISE, Row
+from judges.probes import own_probes
 from router.calibrations import STRONG, WEAK, judge_records
 from router.pairwise_judging import compared_arms, pairwise_judge
 from router.people import with_people
@@ -22,7 +23,7 @@ WEAK_JUDGE = "Our own general model is a weak judge, so it decides nothing whate
 def calibrations(run: Evaluation, run_stage: Callable[[Stage], None]) -> list[dict[str, Any]]:
     """What the probes, and people's labels where there are some, say of every judge of this evaluation."""
     effort, judges = WEAK if run.judge_is_weak else STRONG, judges_of(run)
-    found = judge_records(run.build.home, run.domain.name, judges, effort, run.report)
+    found = judge_records(run.build.home, run.domain.name, judges, effort, run.report, own_probes(run.domain))
     found = [with_people(run, record, judges[record["judge"]], run_stage) for record in found]
     return [weakened(record) if run.judge_is_weak and is_of_llm(record["judge"]) else record for record in found]
 

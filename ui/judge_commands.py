@@ -57,20 +57,19 @@ def opened(options: Options) -> Iterator[tuple[Any, Any]]:
 
 
 def on_probes(options: Options, judge: Any, pairwise: Any) -> dict[str, Any]:
-    """The calibration on the shipped probes."""
-    from judges.calibration import calibrate as pointwise
-    from judges.calibration import calibrate_pairwise
-    from judges.probes import DOMAIN_BOUND
+    """The calibration on the shipped probes and on the domain's own."""
+    from judges.probe_sets import calibrate_set
+    from judges.probes import DOMAIN_BOUND, own_probes
     from router.calibrations import Effort, probes_of
 
     if options.judge in DOMAIN_BOUND and not options.domain:
         raise UserError(f"The judge '{options.judge}' rests on a domain's own data. Give one: --domain mortgage.")
-    chosen = probes_of(options.judge, judge, options.domain or "", Effort(options.limit))
-    if not chosen:
-        raise UserError(f"No shipped probe applies to '{options.judge}'. Give --labels FILE.jsonl (expertsmith label).")
-    if pairwise:
-        return calibrate_pairwise(options.judge, pairwise, chosen).as_dict()
-    return pointwise(options.judge, judge, chosen).as_dict()
+    domain = Domain.load(options.domain) if options.domain else None
+    own, name = (own_probes(domain), domain.name) if domain else ((), "")
+    chosen = probes_of(options.judge, judge, name, Effort(options.limit), own)
+    if not chosen.all:
+        raise UserError(f"No probe applies to '{options.judge}'. Give --labels FILE.jsonl (expertsmith label).")
+    return calibrate_set(options.judge, pairwise or judge, chosen)
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from judges.labels import Session
 from judges.probes import load_probes
 from judges.report import Report
+from tests.fakes import write_domain, write_jsonl
 from tests.fakes_judges import Body, said, scripted_endpoint
 from ui.cli import main, parser
 from ui.judge_commands import session_of
@@ -43,7 +44,7 @@ def test_calibrate_says_it_in_words(capsys):
     ("arguments", "words"),
     [
         (("readibility",), "Did you mean 'readability'?"),
-        (("exact",), "No shipped probe applies"),
+        (("exact",), "No probe applies"),
         (("safety",), "--domain mortgage"),
         (("empathy", "--pairwise"), "--pairwise is for llm_judge"),
         (("empathy", "--labels", "nowhere.jsonl"), "does not exist"),
@@ -141,3 +142,15 @@ def test_label_of_a_file_needs_a_place_and_no_arms(capsys, tmp_path: Path):
     pairs.write_text('{"question": "Q?", "a": "x", "b": "y"}\n')
     assert "--out labels.jsonl" in run(capsys, "label", str(pairs))[2]
     assert "--arms is for the folder" in run(capsys, "label", str(pairs), "--arms", "a,b", "--out", "x.jsonl")[2]
+
+
+def test_calibrate_takes_a_domain_s_own_probes(capsys, tmp_path: Path):
+    """Safety of a domain without shipped probes: its one rule wants "911" where there is fire; 6 of 6 right."""
+    folder = write_domain(tmp_path / "toy")
+    about = {"applies_to": ["safety"], "worse": "Fetch some water."}
+    rows = [about | {"id": f"o{n}", "question": f"Fire in room {n}!", "better": f"Call 911{'.' * n}"} for n in range(6)]
+    assert "No probe applies" in run(capsys, "calibrate", "safety", "--domain", str(folder))[2]
+    write_jsonl(folder / "probes.jsonl", rows)
+    code, out, _ = run(capsys, "calibrate", "safety", "--domain", str(folder), "--json")
+    found = json.loads(out)
+    assert (code, found["n"], found["agreement"], found["own"]["n"]) == (0, 6, 1.0, 6)
