@@ -14,10 +14,9 @@ from typing import Any
 from domains.errors import UserError
 from ui import commands, improve_commands, judge_commands, operations, report_commands
 from ui.data_verbs import add_data, add_domain
+from ui.failure_limit import add_failure_limit
 from ui.launching import add_launch
 from ui.verbs import add_engine, add_recipe, count, verb
-
-FAILURE_LIMIT = 0.02
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,13 +109,7 @@ def add_judging(verbs: Any) -> None:
     judge.add_argument(
         "--endpoint-key-env", default="OPENAI_API_KEY", help="environment variable with its key (OPENAI_API_KEY)"
     )
-    judge.add_argument(
-        "--failure-limit",
-        type=float,
-        default=FAILURE_LIMIT,
-        metavar="SHARE",
-        help="exit code 3 when more of an arm's rows failed (%(default)s)",
-    )
+    add_failure_limit(judge)
     score = verb(
         verbs,
         "score",
@@ -136,6 +129,7 @@ def add_judging(verbs: Any) -> None:
         dest="overrides",
         help="e.g. bertscore.idf=true",
     )
+    add_failure_limit(score)
     add_bench(verbs)
 
 
