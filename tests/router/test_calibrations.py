@@ -111,9 +111,11 @@ def test_the_llm_judge_gets_the_probes_of_its_rubrics():
 
 
 def test_the_digest_follows_the_judge():
-    judge = LlmJudge(base_url="http://x/v1", model="m")
-    other = LlmJudge(base_url="http://x/v1", model="n")
-    assert judge_digest("llm_judge", judge) == judge_digest("llm_judge", LlmJudge("overall", "http://x/v1", "m"))
+    judge = LlmJudge(base_url="http://127.0.0.1:9/v1", model="m")
+    other = LlmJudge(base_url="http://127.0.0.1:9/v1", model="n")
+    assert judge_digest("llm_judge", judge) == judge_digest(
+        "llm_judge", LlmJudge("overall", "http://127.0.0.1:9/v1", "m")
+    )
     assert judge_digest("llm_judge", judge) != judge_digest("llm_judge", other)
     rules = [load_judges(["safety"], Domain.load(name))["safety"] for name in ("mortgage", "caregiving")]
     assert judge_digest("safety", rules[0]) != judge_digest("safety", rules[1])
