@@ -45,7 +45,6 @@ METRICS: dict[str, MetricInfo] = {
     ),
     "stops_cleanly": MetricInfo("Stops cleanly", "stops cleanly in {} of answers", True, True),
     "perplexity": MetricInfo("Perplexity of domain text", "has perplexity {} on held-out domain text", False),
-    "general_perplexity": MetricInfo("Perplexity of general text", "has perplexity {} on general text", False),
     "preference_accuracy": MetricInfo(
         "Preference accuracy", "ranks the better answer first in {} of pairs", True, True
     ),
