@@ -58,6 +58,7 @@ def value(a: str, b: str) -> float:
 def run(build: Build, url: str, folder: Path, said_lines: list[str] | None = None, **options: Any) -> Report:
     judge = LlmJudge("overall", url, "m", use_logprobs=False, cache=str(folder / "cache"), retries=0)
     lines = said_lines if said_lines is not None else []
+    build = with_settings(build, judge_limit=None)
     plan = Evaluation(build, lines.append, (), ARMS, **({"llm_judge": judge, "llm_judge_name": "m"} | options))
     return evaluate(plan, None, "expertsmith evaluate toy")
 
