@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from domains.calculations import Calculation, parse_calculation
 from domains.errors import UserError, unknown_name
 from domains.example import Document, Example, Preference, SafetyRule, Split, Task, Utterance
+from domains.probes import Probe, parse_probe
 from domains.readers import (
     FILE_TASKS,
     Reading,
@@ -36,6 +37,7 @@ DOMAIN_KEYS = LIST_KEYS | {"name", "title", "about", "licence", "system_prompt",
 PARSERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "calculations.jsonl": parse_calculation,
     "preferences.jsonl": parse_preference,
+    "probes.jsonl": parse_probe,
     "recommendations.jsonl": parse_preference,
     "routing.jsonl": parse_utterance,
     "safety.jsonl": parse_safety_rule,
@@ -135,6 +137,10 @@ class Domain:
     def safety_rules(self) -> tuple[SafetyRule, ...]:
         """The domain's safety rules."""
         return self.records("safety.jsonl")
+
+    def probes(self) -> tuple[Probe, ...]:
+        """The domain's own probes for judges."""
+        return self.records("probes.jsonl")
 
     @property
     def experts(self) -> tuple[str, ...]:

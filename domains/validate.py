@@ -133,7 +133,7 @@ def split_counts(domain: Domain) -> dict[str, dict[str, int]]:
     table: dict[str, dict[str, int]] = {}
     for name in PARSERS:
         task = name.removesuffix(".jsonl")
-        if task != "safety" and (domain.folder / name).exists():
+        if task not in ("safety", "probes") and (domain.folder / name).exists():
             splits = [domain.split(r.id, task) for r in domain.records(name)]
             table[task] = {s: splits.count(s) for s in SPLITS}
     table["documents"] = {s: len(domain.sections(s)) for s in SPLITS}

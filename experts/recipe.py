@@ -99,16 +99,19 @@ class Align(Training):
 class Evaluation(Section):
     """What the report measures, and on how many held-out rows of each kind at most; 0 = all. `settings`: those of
     judges, by name, as in `evaluation.settings.bertscore.idf=true`. `memorisation_limit`: passages of training
-    documents, and as many of held-out ones; 0 = no probe."""
+    documents, and as many of held-out ones; 0 = no probe. `judge_limit`: questions that the LLM judge is asked about
+    (not set: 3 for our own weak model, all for any other). `pairwise`: whether the LLM judge compares answers in pairs
+    too (not set: where it is not our own weak model)."""
 
     judges: tuple[str, ...] = ("bertscore", "empathy", "politeness", "readability", "grounding", "safety")
     limit: int = Field(8, ge=0)
     label_limit: int = Field(0, ge=0)
     document_limit: int = Field(12, ge=0)
     preference_limit: int = Field(12, ge=0)
-    judge_limit: int = Field(3, ge=0)
+    judge_limit: int | None = Field(None, ge=0)
     instruction_limit: int = Field(16, ge=0)
     memorisation_limit: int = Field(12, ge=0)
+    pairwise: bool | None = None
     max_new_tokens: int = Field(120, ge=1, le=2048)
     batch_size: int = Field(48, ge=1)
     settings: dict[str, dict[str, Any]] = {}

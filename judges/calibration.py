@@ -100,11 +100,15 @@ def calibrate(
 def calibrate_pairwise(name: str, judge: PairwiseJudge, probes: Sequence[Probe]) -> Calibration:
     """Run a pairwise judge on probes."""
     verdicts = compared(judge, probes)
-    outcomes = [
+    return summary(name, pair_outcomes(probes, verdicts), count_flips(verdicts))
+
+
+def pair_outcomes(probes: Sequence[Probe], verdicts: Sequence[PairVerdict]) -> list[Outcome]:
+    """What a pairwise judge prefers."""
+    return [
         Outcome(p.longer_is_better, pair_choice(v, better="a" if better_first(p) else "b"))
         for p, v in zip(probes, verdicts, strict=True)
     ]
-    return summary(name, outcomes, count_flips(verdicts))
 
 
 def pointwise_outcomes(name: str, judge: Judge, probes: Sequence[Probe]) -> list[Outcome]:

@@ -114,14 +114,15 @@ def text_task(domain: Domain, task: Any) -> HarnessTask:
 
 
 def task_settings(task: HarnessTask, out: Path) -> dict[str, Any]:
-    """The content of a task's YAML file."""
+    """The content of a task's YAML file. Prompts and targets are columns by name: the harness reads what comes out of a
+    template as a Python literal where it looks like one, so that a reference `["a", "b"]` would become two."""
     return {
         "task": task.name,
         "dataset_path": "json",
         "dataset_kwargs": {"data_files": {"test": str(out / f"{task.name}.jsonl")}},
         "test_split": "test",
-        "doc_to_text": "{{text}}",
-        "doc_to_target": "target" if task.settings["output_type"] == "multiple_choice" else "{{target}}",
+        "doc_to_text": "text",
+        "doc_to_target": "target",
         "num_fewshot": 0,
         **task.settings,
         "metadata": {"version": VERSION},

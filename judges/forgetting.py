@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from judges.comparisons import Comparison, compare_measure, decided
 from judges.metrics import Measure
 
-PROBES = ("instruction_following", "stops_cleanly", "general_perplexity")
+PROBES = ("instruction_following", "stops_cleanly")
 
 
 @dataclass(frozen=True)

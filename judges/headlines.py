@@ -59,6 +59,7 @@ CLAIMS = (
     Claim("calls", "calls_sft", "no_call_accuracy"),
 )
 LATE = {"preference_margin", *ANSWER_QUALITY}
+OF_ANSWERS = {"preference_accuracy", "llm_judge", *ANSWER_QUALITY}
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ def claims_for(arms: Iterable[str], baseline: str) -> tuple[Claim, ...]:
     names = list(arms)
     known = tuple(claim for claim in CLAIMS if claim.arm_a in names and claim.arm_b in names)
     return known or tuple(Claim(arm, baseline, "instruction_following") for arm in names if arm != baseline)
+
+
+def answer_pairs(arms: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The arms that are claimed to answer better, each with the one that it is claimed to be better than."""
+    names = list(arms)
+    pairs = dict.fromkeys((claim.arm_a, claim.arm_b) for claim in CLAIMS if claim.metric in OF_ANSWERS)
+    return tuple((a, b) for a, b in pairs if a in names and b in names)
 
 
 def headlines(

@@ -83,11 +83,16 @@ class Session:
 
     @classmethod
     def open(cls, path: Path, out: Path, labeller: str) -> Session:
-        """Go on where the labeller stopped."""
+        """The pairs of a file."""
         if path.resolve() == out.resolve():
             raise UserError(f"{out} is the input. Give another path for the labels.")
+        return cls.over(read_pairs(path), out, labeller)
+
+    @classmethod
+    def over(cls, pairs: Sequence[LabelPair], out: Path, labeller: str) -> Session:
+        """Go on where the labeller stopped."""
         earlier = read_labels(out) if out.is_file() else []
-        return cls(read_pairs(path), out, labeller, {label.id for label in earlier if label.labeller == labeller})
+        return cls(pairs, out, labeller, {label.id for label in earlier if label.labeller == labeller})
 
     def next(self) -> Showing | None:
         """The next pair without a choice; None when all are labelled."""
@@ -153,9 +158,13 @@ def pair_of(row: dict[str, Any]) -> LabelPair:
         if text is None:
             raise RowError(name, "missing.", f'add "{name}" with the text of an answer.')
     asked = question(row.get("question"))
-    content = json.dumps([asked, texts["a"], texts["b"]])
-    identity = str(row.get("id") or hashlib.sha256(content.encode()).hexdigest()[:16])
-    return LabelPair(identity, asked, texts["a"] or "", texts["b"] or "", optional_text(row, "reference"))
+    a, b = texts["a"] or "", texts["b"] or ""
+    return LabelPair(str(row.get("id") or content_id(asked, a, b)), asked, a, b, optional_text(row, "reference"))
+
+
+def content_id(question: str, a: str, b: str) -> str:
+    """The id of a pair that has none of its own."""
+    return hashlib.sha256(json.dumps([question, a, b]).encode()).hexdigest()[:16]
 
 
 def label_of(row: dict[str, Any]) -> Label:

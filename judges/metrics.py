@@ -24,6 +24,7 @@ from judges.stats import (
     wilson_interval,
 )
 
+PAIRWISE = "llm_judge_pairwise"
 ROW_KEYS = frozenset({"arm", "metric", "item", "value", "parts"})
 
 
@@ -44,7 +45,6 @@ METRICS: dict[str, MetricInfo] = {
     ),
     "stops_cleanly": MetricInfo("Stops cleanly", "stops cleanly in {} of answers", True, True),
     "perplexity": MetricInfo("Perplexity of domain text", "has perplexity {} on held-out domain text", False),
-    "general_perplexity": MetricInfo("Perplexity of general text", "has perplexity {} on general text", False),
     "preference_accuracy": MetricInfo(
         "Preference accuracy", "ranks the better answer first in {} of pairs", True, True
     ),
@@ -158,9 +158,17 @@ class Measure:
 
 def metric_info(metric: str) -> MetricInfo:
     """The table's entry, or a plain one for a metric that it does not know: a score where higher is better."""
+    if metric.startswith(f"{PAIRWISE}."):
+        other = metric.removeprefix(f"{PAIRWISE}.").replace("_", " ")
+        return MetricInfo(f"LLM judge in pairs, over {other}", f"wins over {other} in {{}} of pairs", True, True)
     title = metric.replace("_", " ").capitalize()
     plain = MetricInfo(title, "scores {} on " + title.lower(), not metric.endswith("perplexity"))
     return METRICS.get(metric, plain)
+
+
+def pair_metric(other: str) -> str:
+    """The metric of an arm's verdicts in pairs with another arm."""
+    return f"{PAIRWISE}.{other}"
 
 
 def measures(rows: Iterable[Row], clusters: Mapping[str, str] | None = None) -> list[Measure]:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from judges.asking import Task
+from judges.asking import NO_MARK, Task
 from judges.fencing import Section
 from judges.replies import Scale
 from judges.rubrics import load_rubrics
 from judges.scorers.llm_judge import GUIDED, Judge, reference_section, rules
 from judges.verdict import Verdict
+from judges.verdict_cache import key_of
 
 Winner = Literal["a", "b", "tie"]
 
@@ -48,13 +49,23 @@ class PairwiseJudge:
 
     judge: Judge
 
+    @property
+    def digest(self) -> str:
+        """What its verdicts depend on besides the pairs: the judging model, rubrics, wording, how a reply is read."""
+        task = pairwise_task(Pair("question", "a", "b", "reference"), "a", "b", self.criterion)
+        return key_of([self.judge.digest, task.messages(SCALE.form() + SCALE.letter_form, NO_MARK)])
+
+    @property
+    def criterion(self) -> str:
+        """All rubrics in one."""
+        return "\n".join(rubric.criterion for rubric in load_rubrics(self.judge.rubric))
+
     def __call__(self, pairs: Sequence[Pair]) -> list[PairVerdict]:
         """One verdict per pair, from two requests; a pair with an empty answer asks nobody."""
         asked = [pair for pair in pairs if pair.a.strip() and pair.b.strip()]
         found: list[Verdict] = []
         if asked:
-            criterion = "\n".join(rubric.criterion for rubric in load_rubrics(self.judge.rubric))
-            tasks = [task for pair in asked for task in both_orders(pair, criterion)]
+            tasks = [task for pair in asked for task in both_orders(pair, self.criterion)]
             with self.judge.open() as asker:
                 found = asker.verdicts(tasks)
         verdicts = iter([settled(*both) for both in zip(found[::2], found[1::2], strict=True)])

@@ -10,10 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+from domains.domain import Domain
+from domains.errors import unknown_name
+from domains.plugins import plugin_names
+from domains.probes import Probe
+from judges.rubrics import rubric_names
+
+__all__ = ["Probe", "criteria_of", "load_probes", "own_probes", "probes_for", "subset"]
 
 FILE = Path(__file__).parent / "data" / "probes.jsonl"
 DOMAIN_BOUND = frozenset({"safety", "grounding"})
@@ -21,30 +27,6 @@ GENERAL_CRITERIA = frozenset(
     {"correctness", "helpfulness", "empathy", "politeness", "simplicity", "summarization", "safety"}
 )
 LONGER_BETTER_SHARE = 0.45
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A question with a better and a worse answer. `applies_to`: the judges and criteria that must see the difference;
-    `kind`: what is wrong with the worse one; `domain`: mortgage, caregiving or general."""
-
-    id: str
-    domain: str
-    kind: str
-    applies_to: tuple[str, ...]
-    question: str
-    better: str
-    worse: str
-    reference: str | None = None
-
-    @property
-    def longer_is_better(self) -> bool:
-        """Whether the rule 'the longer answer wins' gets this one right."""
-        return len(self.better) > len(self.worse)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form in the file."""
-        return vars(self) | {"applies_to": list(self.applies_to)}
 
 
 @lru_cache(maxsize=1)
@@ -59,6 +41,16 @@ def probes_for(criteria: Sequence[str], domain: str = "") -> tuple[Probe, ...]:
     wanted = frozenset(criteria)
     bound = wanted <= DOMAIN_BOUND
     return tuple(p for p in load_probes() if wanted & set(p.applies_to) and (not bound or p.domain == domain))
+
+
+def own_probes(domain: Domain) -> tuple[Probe, ...]:
+    """The probes that a domain ships itself; a judge or criterion that there is not is a UserError."""
+    known = {*plugin_names("judges.scorers"), *rubric_names()}
+    for probe in domain.probes():
+        for name in probe.applies_to:
+            if name not in known:
+                raise unknown_name(f"judge or criterion (probes.jsonl, row '{probe.id}')", name, known)
+    return domain.probes()
 
 
 def criteria_of(judge: str, rubrics: Sequence[str] = ()) -> tuple[str, ...]:

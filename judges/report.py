@@ -35,6 +35,7 @@ from judges.metrics import (
 )
 from judges.stats import mean, wilson_interval
 from judges.subgroups import Subgroup, common_items, subgroups
+from judges.win_rates import PairRecord, pair_records
 
 __all__ = [
     "HIGHER_IS_BETTER",
@@ -103,7 +104,12 @@ class Report:
     @cached_property
     def measures(self) -> list[Measure]:
         """The rows by metric, before statistics."""
-        return measures(self.rows, {item: facts["cluster"] for item, facts in self.items.items() if "cluster" in facts})
+        return measures(self.rows, self.clusters)
+
+    @property
+    def clusters(self) -> dict[str, str]:
+        """Item -> its conversation, where it belongs to one."""
+        return {item: facts["cluster"] for item, facts in self.items.items() if "cluster" in facts}
 
     @property
     def untrusted(self) -> tuple[str, ...]:
@@ -171,6 +177,11 @@ class Report:
         pairs |= dict.fromkeys((arm, self.baseline) for arm in self.measured_arms if arm != self.baseline)
         return [record for a, b in pairs for measure in self.measures for record in self._win_rates(measure, a, b)]
 
+    @cached_property
+    def pairs(self) -> list[PairRecord]:
+        """Win rates of arms whose answers the LLM judge compared in pairs."""
+        return pair_records(self.rows, self.lengths, self.clusters, self.untrusted)
+
     def _win_rates(self, measure: Measure, arm_a: str, arm_b: str) -> list[dict[str, Any]]:
         """One record where both arms have answers of known length with scores (no yes/no values), else none."""
         info = metric_info(measure.metric)
@@ -205,6 +216,7 @@ class Report:
             "comparisons": [comparison.as_dict() for comparison in self.comparisons],
             "subgroups": [subgroup.as_dict() for subgroup in self.subgroups],
             "length_controlled": self.length_controlled,
+            "pairs": [record.as_dict() for record in self.pairs],
             "forgetting": [step.as_dict() for step in self.forgetting],
             "leakage": dict(self.leakage),
             "judges": [dict(judge) for judge in self.judges],

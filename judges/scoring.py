@@ -19,9 +19,13 @@ from domains.plugins import load_plugin
 from domains.readers import Problem, RowError, messages, parse_object, rows, shown
 from domains.tool_calls import Function
 from domains.tool_rows import parse_function
+from judges.failures import FAILURE, Failures, failures
+from judges.judging import Judged, attempt, needs_all_rows
+from judges.metrics import Row as ReportRow
 from judges.verdict import Answered, Judge, Verdict
 
 PROBLEMS_SHOWN = 10
+ARM = "answers"
 
 Row = dict[str, Any]
 
@@ -47,11 +51,12 @@ class JudgeSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `score_file` did."""
+    """What `score_file` did, and which rows failed, counted as in a report."""
 
     out: str
     num_rows: int
     judges: dict[str, JudgeSummary]
+    failures: Failures
 
     def as_dict(self) -> dict[str, Any]:
         """The machine-readable form."""
@@ -89,13 +94,21 @@ def with_settings(name: str, judge: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def score_rows(rows: Sequence[Answered], judges: Mapping[str, Judge]) -> list[dict[str, Verdict]]:
-    """Every judge's verdict on every row, in the order of the rows."""
-    columns = {name: judge(rows) for name, judge in judges.items()}
+    """Every judge's verdict on every row, in the order of the rows; of one that failed the parts say why."""
+    columns = {name: kept(attempt(judge, rows, not needs_all_rows(judge))) for name, judge in judges.items()}
     table: list[dict[str, Verdict]] = [{} for _ in rows]
     for name, verdicts in columns.items():
         for cell, verdict in zip(table, verdicts, strict=True):
             cell[name] = verdict
     return table
+
+
+def kept(judged: Sequence[Judged]) -> list[Verdict]:
+    """The verdicts, with the reason where a judge failed."""
+    return [
+        replace(each.verdict, parts=each.verdict.parts | {FAILURE: each.failure}) if each.failure else each.verdict
+        for each in judged
+    ]
 
 
 def score_file(
@@ -112,7 +125,16 @@ def score_file(
     table = score_rows([answered(row) for row in given], judges)
     write_rows([with_verdicts(row, verdicts) for row, verdicts in zip(given, table, strict=True)], target)
     summaries = {name: summarize([verdicts[name] for verdicts in table]) for name in judges}
-    return Summary(str(out), len(given), summaries)
+    return Summary(str(out), len(given), summaries, failures(report_rows(table)))
+
+
+def report_rows(table: Sequence[Mapping[str, Verdict]]) -> list[ReportRow]:
+    """The verdicts as the rows of a report with one arm, whose failures are known by the same rule."""
+    return [
+        ReportRow(ARM, name, str(place), found.value, {"why": found.explanation} | found.parts)
+        for place, verdicts in enumerate(table)
+        for name, found in verdicts.items()
+    ]
 
 
 def summarize(verdicts: Sequence[Verdict]) -> JudgeSummary:

@@ -122,6 +122,10 @@ class Assistant(Protocol):
         """How good the expert's own preference head finds answers; a UserError where it has no head."""
         ...
 
+    def digest(self, expert: str) -> str:
+        """Which weights answer as an expert, or as `auto`; empty where this is not known."""
+        ...
+
     def gauges(self) -> dict[str, float]:
         """Numbers for monitoring: what runs, waits and has been done."""
         ...

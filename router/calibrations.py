@@ -8,7 +8,7 @@ probes: `expertsmith calibrate JUDGE`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -19,8 +19,8 @@ from experts.digests import digest_of
 from experts.journal import Stage, run_stage
 from judges import probes as probes_module
 from judges.asking import REFUSED
-from judges.calibration import calibrate
 from judges.pairwise import PairwiseJudge
+from judges.probe_sets import ProbeSet, calibrate_set
 from judges.probes import DOMAIN_BOUND, Probe, criteria_of, probes_for, subset
 from judges.rubrics import load_rubrics
 from judges.scorers.llm_judge import Judge as LlmJudge
@@ -44,10 +44,16 @@ STRONG = Effort(40, 20)
 
 
 def judge_records(
-    home: Path, domain: str, judges: Mapping[str, Judge], effort: Effort, say: Callable[[str], None]
+    home: Path,
+    domain: str,
+    judges: Mapping[str, Judge | PairwiseJudge],
+    effort: Effort,
+    say: Callable[[str], None],
+    own: Sequence[Probe] = (),
 ) -> list[dict[str, Any]]:
-    """The `judges` of report.json: each judge's calibration, from its stage or measured now."""
-    stages = [calibration_stage(home, domain, name, judge, effort) for name, judge in judges.items()]
+    """The `judges` of report.json: each judge's calibration, from its stage or measured now. `own`: the domain's own
+    probes."""
+    stages = [calibration_stage(home, domain, name, judge, effort, own) for name, judge in judges.items()]
     for stage in stages:
         if not stage.done:
             say(stage.name)
@@ -55,28 +61,35 @@ def judge_records(
     return [dict(json.loads((stage.folder / FILE).read_text(encoding="utf-8"))) for stage in stages]
 
 
-def calibration_stage(home: Path, domain: str, name: str, judge: Judge, effort: Effort) -> Stage:
-    """Run one judge on its probes; a judge with a domain's own rules is calibrated in each domain."""
-    pairwise = PairwiseJudge(judge) if isinstance(judge, LlmJudge) else None
-    chosen = probes_of(name, judge, domain, effort)
-    num_pairs = effort.num_pairs or len(chosen)
+def calibration_stage(
+    home: Path, domain: str, name: str, judge: Judge | PairwiseJudge, effort: Effort, own: Sequence[Probe] = ()
+) -> Stage:
+    """Run one judge on its probes; for itself in a domain whose rules it has, or that has probes of its own."""
+    chosen = probes_of(name, judge, domain, effort, own)
+    num_pairs = effort.num_pairs or len(chosen.all)
+    chosen = chosen.first(num_pairs) if isinstance(judge, PairwiseJudge) else chosen
 
     def run(folder: Path) -> Mapping[str, Any]:
         refused = Refusals()
-        found = calibrate(name, refused.seen(judge), chosen, refused.seen(pairwise), num_pairs).as_dict()
+        found = calibrate_set(name, judge, chosen, num_pairs, refused.seen)
         (folder / FILE).write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
         return {"agreement": found["agreement"], "trusted": found["trusted"], FAILED_ROWS: refused.count}
 
-    title = calibration_name(name, domain)
-    probes = digest_of([probe.as_dict() for probe in chosen])
-    inputs = {"judge": judge_digest(name, judge), "probes": probes, "pairs": num_pairs if pairwise else 0}
+    title = calibration_name(name, domain, bool(own))
+    probes = digest_of([[probe.as_dict() for probe in part] for part in (chosen.shipped, chosen.own, chosen.seen)])
+    inputs = {"judge": judge_digest(name, judge), "probes": probes, "pairs": num_pairs if is_llm(judge) else 0}
     discard_failed(home / title)
     return Stage(title, home / title, inputs, run)
 
 
-def calibration_name(name: str, domain: str) -> str:
+def is_llm(judge: Judge | PairwiseJudge) -> bool:
+    """Whether a judge is a language model, which costs calls."""
+    return isinstance(judge, LlmJudge | PairwiseJudge)
+
+
+def calibration_name(name: str, domain: str, has_own: bool = False) -> str:
     """The stage of a judge's calibration."""
-    return f"judges/{name}-{domain}" if name in DOMAIN_BOUND else f"judges/{name}"
+    return f"judges/{name}-{domain}" if has_own or name in DOMAIN_BOUND else f"judges/{name}"
 
 
 @dataclass
@@ -96,17 +109,23 @@ class Refusals:
         return verdicts
 
 
-def probes_of(name: str, judge: Judge, domain: str, effort: Effort) -> tuple[Probe, ...]:
+def probes_of(
+    name: str, judge: Judge | PairwiseJudge, domain: str, effort: Effort, own: Sequence[Probe] = ()
+) -> ProbeSet:
     """The probes that a judge gets: all for one that costs nothing, a fixed choice for one that costs calls."""
-    if not isinstance(judge, LlmJudge):
-        return probes_for(criteria_of(name), domain)
-    rubrics = [rubric.name for rubric in load_rubrics(judge.rubric)]
-    return subset(probes_for(criteria_of(name, rubrics), domain), effort.num_probes)
+    model = judge.judge if isinstance(judge, PairwiseJudge) else judge
+    if isinstance(model, LlmJudge):
+        name, limit = "llm_judge", effort.num_probes
+        criteria = criteria_of(name, [rubric.name for rubric in load_rubrics(model.rubric)])
+    else:
+        criteria, limit = criteria_of(name), 0
+    fitting = [probe for probe in own if {name, *criteria} & set(probe.applies_to)]
+    return ProbeSet.of(name, subset(probes_for(criteria, domain), limit), subset(fitting, limit))
 
 
-def judge_digest(name: str, judge: Judge) -> str:
+def judge_digest(name: str, judge: Judge | PairwiseJudge) -> str:
     """What a judge's verdicts depend on: its settings and the code of all judges; an LLM judge knows its own."""
-    if isinstance(judge, LlmJudge):
+    if isinstance(judge, LlmJudge | PairwiseJudge):
         return digest_of([name, judge.digest, code_digest()])
     return digest_of([name, repr(judge), code_digest()])
 

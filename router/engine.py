@@ -14,7 +14,7 @@ from domains.example import Message
 from domains.tool_calls import render
 from experts.checkpoint import load_base, load_tokenizer, read_adapter
 from experts.device import probe
-from experts.digests import weights_digest
+from experts.digests import digest_of, weights_digest
 from experts.embedded import foundation_folder
 from experts.encoding import prompt_ids, template_digest
 from experts.expert import Expert, built_experts, is_offered
@@ -53,6 +53,7 @@ class Engine:
         base = foundation_folder() if first.base == EMBEDDED else model_folder(first.base, first.base_revision)
         self.base_digest = weights_digest(base)
         self.check_parents()
+        self.digests = {name: self.digest_of_files(expert) for name, expert in self.experts.items()}
         self.tokenizer = load_tokenizer(base)
         if template_digest(self.tokenizer) != first.template:
             raise UserError(
@@ -71,6 +72,14 @@ class Engine:
                     "Build it again with the same foundation, with pretrain.method = lora, residual.scale = 1 and "
                     "align.method = lora."
                 )
+
+    def digest_of_files(self, expert: Expert) -> str:
+        """What an expert's weights are, as they lie on disk now."""
+        return digest_of([self.base_digest, weights_digest(expert.folder) if expert.has_adapter else ""])[:16]
+
+    def digest(self, expert: str) -> str:
+        """Which weights were loaded as an expert, or, for a name that leaves it open who answers, as all of them."""
+        return self.digests.get(expert) or digest_of(self.digests)[:16]
 
     @contextmanager
     def using(self, expert: str) -> Iterator[Any]:

@@ -24,10 +24,9 @@ from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
 from experts.measure import Bench, PreferenceScores, asked_questions, preference_rows, spread
-from judges.comparisons import judge_of
 from judges.endpoints import AnyEndpoint
 from judges.failures import failures
-from judges.judging import judge_digest
+from judges.labels import Label
 from judges.openers import opener_diversity
 from judges.report import Report, Row, table
 from judges.scoring import load_judges
@@ -44,15 +43,16 @@ from router.arms import (
     likelihood_stage,
     subject_of,
 )
-from router.calibrations import STRONG, WEAK, judge_records
 from router.comparison import TABLE, comparison_stage
 from router.items import item_facts
 from router.leakage import leakage
 from router.llm_judging import llm_judge_stage
+from router.pairwise_judging import compared_arms, pair_folder, pairwise_stage
 from router.policies import Asked, Policies, end_to_end, route_all
 from router.records import read_json, read_rows, write_json, write_rows
 from router.route import Router
 from router.steps import Numbered, steps
+from router.trust import calibrations, counted, distrusted, judge_digests
 
 ARMS = {
     "foundation": "The base model as published.",
@@ -71,16 +71,15 @@ CALL_ARMS = {
     "calls_sft": "SFT on function calls, starting from instruct.",
     "calls": "SFT on function calls, then preference optimization against wrong calls.",
 }
-NUM_SAMPLES = 24
 ROUTING = "routing.json"
-UNMEASURED = {"judges", "judge_limit", "batch_size", "memorisation_limit", "settings"}
+UNMEASURED = {"judges", "judge_limit", "pairwise", "batch_size", "memorisation_limit", "settings"}
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The evaluation of one build. `llm_judge` (None: not asked) judges `judge_limit` questions per arm. `endpoints`:
     models of others to compare with, by the name of their arm. `engine`: where local models answer. `remarks`: what the
-    caller has to say in the report."""
+    caller has to say in the report. `labels`: people's choices, which every judge is held against."""
 
     build: Build
     report: Callable[[str], None]
@@ -92,6 +91,7 @@ class Evaluation:
     endpoints: Mapping[str, AnyEndpoint] = field(default_factory=dict)
     engine: Engine = Engine()
     remarks: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = ()
 
     @property
     def arms(self) -> dict[str, str]:
@@ -187,7 +187,7 @@ def run_reported(run: Evaluation, stage: Stage) -> None:
 def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     """Measure everything and make the report; the judges are tested first."""
     run = replace(run, report=Numbered(tuple(steps(run, router is not None)), run.report))
-    judges = calibrations(run)
+    judges = calibrations(run, partial(run_reported, run))
     for arm in run.arms:
         answer_arm(run, arm)
         if has_likelihoods(run, arm):
@@ -196,6 +196,8 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         run_reported(run, judge_stage(run, arm))
         if run.llm_judge is not None:
             run_reported(run, llm_judge_stage(run, arm, questions(run)))
+    for pair in compared_arms(run):
+        run_reported(run, pairwise_stage(run, *pair, questions(run)))
     rows = list(all_rows(run))
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return Report(
@@ -216,23 +218,6 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     )
 
 
-def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
-    """The rows whose failures matter: what our own weak model could not judge decides nothing."""
-    return [row for row in rows if not (run.judge_is_weak and judge_of(row.metric, ["llm_judge"]))]
-
-
-def calibrations(run: Evaluation) -> list[dict[str, Any]]:
-    """What the probes say of every judge of this evaluation."""
-    asked = run.judges | ({"llm_judge": run.llm_judge} if run.llm_judge else {})
-    return judge_records(run.build.home, run.domain.name, asked, WEAK if run.judge_is_weak else STRONG, run.report)
-
-
-def judge_digests(run: Evaluation) -> dict[str, str]:
-    """What each judge's numbers depend on besides the answers."""
-    found = {name: judge_digest(name, judge) for name, judge in run.judges.items()}
-    return found | ({"llm_judge": str(getattr(run.llm_judge, "digest", ""))} if run.llm_judge else {})
-
-
 def openers(answers: Sequence[str]) -> dict[str, Any]:
     """How differently an arm's answers begin, with a sentence."""
     found = opener_diversity(answers)
@@ -251,6 +236,8 @@ def all_rows(run: Evaluation) -> Iterable[Row]:
         yield from preference_rows(arm, found[arm], None if arm == "dapt_residual" else reference, kinds)
         if run.llm_judge is not None:
             yield from read_rows(folder.with_name(f"{folder.name}.llm_judge") / ROWS)
+    for pair in compared_arms(run):
+        yield from read_rows(pair_folder(run, *pair) / ROWS)
 
 
 def preference_scores(run: Evaluation, arm: str) -> dict[str, PreferenceScores]:
@@ -259,11 +246,6 @@ def preference_scores(run: Evaluation, arm: str) -> dict[str, PreferenceScores]:
         return {}
     scores = read_json(likelihood_folder(run, arm) / PREFERENCES)
     return {k: PreferenceScores(tuple(v["sums"]), tuple(v["means"])) for k, v in scores.items()}
-
-
-def distrusted(judges: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The judges that failed their calibration."""
-    return tuple(str(judge["judge"]) for judge in judges if not judge["trusted"])
 
 
 def routing(run: Evaluation, router: Router, untrusted: Sequence[str]) -> dict[str, Any]:
@@ -300,7 +282,7 @@ def routing_stage(run: Evaluation, router: Router, untrusted: Sequence[str]) -> 
 
 
 def samples(run: Evaluation) -> list[dict[str, Any]]:
-    """A few questions with every arm's answer side by side."""
+    """The questions with every arm's answer side by side."""
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return [
         {
@@ -310,7 +292,7 @@ def samples(run: Evaluation) -> list[dict[str, Any]]:
             "answers": {arm: found.get(e.id, "") for arm, found in texts.items()},
             "notes": "",
         }
-        for e in questions(run)[:NUM_SAMPLES]
+        for e in questions(run)
     ]
 
 

@@ -22,13 +22,16 @@ from router.records import read_json, write_rows
 if TYPE_CHECKING:
     from router.evaluation import Evaluation
 
+WEAK_LIMIT = 3
+
 
 def judge_limit(run: Evaluation) -> int | None:
     """How many questions the LLM judge is asked about (None: all that are answered): as the recipe or the command line
     says; where they do not, few for our own weak model, all for any other."""
-    settings = run.build.recipe.evaluation
-    is_set = run.judge_is_weak or "judge_limit" in settings.model_fields_set
-    return (settings.judge_limit if is_set else 0) or None
+    given = run.build.recipe.evaluation.judge_limit
+    if given is None:
+        return WEAK_LIMIT if run.judge_is_weak else None
+    return given or None
 
 
 def llm_judge_stage(run: Evaluation, arm: str, questions: Sequence[Example]) -> Stage:

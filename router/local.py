@@ -74,6 +74,10 @@ class LocalAssistant:
         """How good the expert's own preference head finds answers."""
         return self.backend.rewards(messages, expert, answers)
 
+    def digest(self, expert: str) -> str:
+        """Which weights the back-end answers with."""
+        return self.backend.digest(expert)
+
     def gauges(self) -> dict[str, float]:
         """The back-end's numbers."""
         return self.backend.gauges()

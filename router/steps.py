@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from domains.domain import CALLS
+from judges.metrics import PAIRWISE
 from router.arms import answer_step, has_likelihoods
 from router.calibrations import calibration_name
 from router.comparison import STAGE as STRATEGIES
 from router.leakage import probed_arms
+from router.pairwise_judging import compared_arms, pair_step
+from router.people import people_step
 
 if TYPE_CHECKING:
     from router.evaluation import Evaluation
@@ -36,14 +39,17 @@ def steps(run: Evaluation, has_router: bool) -> Iterator[str]:
     """Names of everything that an evaluation may have to do; what is done already keeps its number."""
     name = f"{run.domain.name}/evaluate"
     llm = ("llm_judge",) if run.llm_judge is not None else ()
-    for judge in (*run.judge_names, *llm):
-        yield calibration_name(judge, run.domain.name)
+    pairs = compared_arms(run)
+    judges = (*run.judge_names, *llm, *((PAIRWISE,) if pairs else ()))
+    yield from (calibration_name(judge, run.domain.name, bool(run.domain.probes())) for judge in judges)
+    yield from (people_step(run, judge) for judge in judges if run.labels)
     for arm in run.arms:
         yield answer_step(run, arm)
         if has_likelihoods(run, arm):
             yield f"{name}/{arm}/likelihood"
     for arm in run.arms:
         yield from (f"{name}/{arm}", *(f"{name}/{arm}/{judge}" for judge in llm))
+    yield from (pair_step(run, *pair) for pair in pairs)
     if has_router and CALLS not in run.domain.tracks:
         yield from (f"{name}/routing", STRATEGIES)
     if run.is_swept:

@@ -117,6 +117,9 @@ class ScriptedAssistant:
             raise UserError(f"Expert '{expert}' has no preference head.")
         return [float(answer[-2]) if answer.endswith(")") else 0.0 for answer in answers]
 
+    def digest(self, expert: str) -> str:
+        return f"weights of {expert}"
+
     def gauges(self) -> dict[str, float]:
         return {"running": float(self.speaking.locked())}
 

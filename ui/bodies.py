@@ -48,9 +48,9 @@ def route_headers(route: Route) -> dict[str, str]:
     }
 
 
-def model_body(name: str, created: int) -> Body:
-    """One entry of the model list."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "expertsmith"}
+def model_body(name: str, created: int, digest: str) -> Body:
+    """One entry of the model list; `digest` tells which weights answer (empty: not known)."""
+    return {"id": name, "object": "model", "created": created, "owned_by": "expertsmith", "digest": digest}
 
 
 def usage_body(pieces: Sequence[Piece]) -> Body:

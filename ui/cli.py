@@ -14,10 +14,9 @@ from typing import Any
 from domains.errors import UserError
 from ui import commands, improve_commands, judge_commands, operations, report_commands
 from ui.data_verbs import add_data, add_domain
+from ui.failure_limit import add_failure_limit
 from ui.launching import add_launch
 from ui.verbs import add_engine, add_recipe, count, verb
-
-FAILURE_LIMIT = 0.02
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +98,7 @@ def add_judging(verbs: Any) -> None:
     add_recipe(judge)
     judge.add_argument("--experts", default="", help="arms, comma-separated (all)")
     judge.add_argument("--judges", default="", help="judges, comma-separated (those of the recipe and llm_judge)")
+    judge.add_argument("--labels", type=Path, metavar="FILE.jsonl", help="people's choices, to hold the judges against")
     add_engine(judge)
     judge.add_argument("--out", type=Path, default=Path("reports"), help="folder for one report per domain (reports)")
     judge.add_argument("--limit", type=count, help="at most this many rows of each kind")
@@ -109,13 +109,7 @@ def add_judging(verbs: Any) -> None:
     judge.add_argument(
         "--endpoint-key-env", default="OPENAI_API_KEY", help="environment variable with its key (OPENAI_API_KEY)"
     )
-    judge.add_argument(
-        "--failure-limit",
-        type=float,
-        default=FAILURE_LIMIT,
-        metavar="SHARE",
-        help="exit code 3 when more of an arm's rows failed (%(default)s)",
-    )
+    add_failure_limit(judge)
     score = verb(
         verbs,
         "score",
@@ -135,6 +129,7 @@ def add_judging(verbs: Any) -> None:
         dest="overrides",
         help="e.g. bertscore.idf=true",
     )
+    add_failure_limit(score)
     add_bench(verbs)
 
 
@@ -209,10 +204,14 @@ def add_judge_checks(verbs: Any) -> None:
         "label",
         judge_commands.label,
         "A page on which a person chooses between two answers without knowing where they come from.",
-        "expertsmith label pairs.jsonl --out labels.jsonl --labeller kim",
+        "expertsmith label reports/mortgage --arms conversation,instruct --labeller kim; "
+        "expertsmith label pairs.jsonl --out labels.jsonl",
     )
-    label.add_argument("file", type=Path, metavar="FILE.jsonl", help='rows {"question", "a", "b"}')
-    label.add_argument("--out", type=Path, required=True, help="the choices, one line each; run again to go on")
+    about = 'folder of a report, or rows {"question", "a", "b"}'
+    label.add_argument("file", type=Path, metavar="REPORT_OR_FILE", help=about)
+    label.add_argument("--arms", default="", metavar="A,B", help="the arms of the report whose answers are shown")
+    about = "the choices, one line each; run again to go on (labels-A-B.jsonl in the report's folder)"
+    label.add_argument("--out", type=Path, help=about)
     label.add_argument("--labeller", default="person", help="who is labelling (person)")
     label.add_argument("--host", default="127.0.0.1")
     label.add_argument("--port", type=int, default=7861)

@@ -15,6 +15,7 @@ from typing import Any
 
 from domains.domain import Domain, shipped_names
 from domains.errors import UserError, unknown_name
+from ui.failure_limit import check_limit, exit_code
 from ui.jobs import side_by_side
 from ui.launching import hand_over
 from ui.llm_judge import judge_for
@@ -22,7 +23,6 @@ from ui.llm_judge import judge_for
 Options = argparse.Namespace
 BENCH_OPTIONS = ("data", "recipe", "rows", "all_rows", "arms", "num_bytes", "python")
 BENCHES = ("experts.benches", "router.benches", "ui.benches")
-TOO_MANY_FAILED = 3
 LIMITS = (
     *("limit", "judge_limit", "label_limit", "instruction_limit"),
     *("document_limit", "preference_limit", "memorisation_limit"),
@@ -160,13 +160,29 @@ def evaluate(options: Options) -> int:
     recipe = recipe_of(options)
     arm_names(names(options.experts))
     endpoint_arms(options)
+    check_limit(options)
+    labels_of(options)
     for name in options.domains:
         check_built(build_of(options, name, recipe))
     fit_router(options.home, recipe)
     side_by_side([partial(evaluate_alone, options, [name]) for name in options.domains], options.jobs)
     done = evaluate_alone(options, options.domains)
     emit(options, done, [line for each in done for line in (*each["headlines"], f"Report: {each['html']}", "")])
-    return TOO_MANY_FAILED if too_many_failed(options, done) else 0
+    return exit_code(options, done, say)
+
+
+def labels_of(options: Options) -> tuple[Any, ...]:
+    """The choices of people that the judges are held against."""
+    from judges.labels import read_labels
+
+    if options.labels is None:
+        return ()
+    if len(options.domains) > 1:
+        raise UserError("--labels is about one domain's answers. Evaluate that domain alone.")
+    found = tuple(read_labels(options.labels))
+    if not found:
+        raise UserError(f"{options.labels} has no labels. Make some with 'expertsmith label REPORT --arms A,B'.")
+    return found
 
 
 def endpoint_arms(options: Options) -> dict[str, Any]:
@@ -178,24 +194,8 @@ def endpoint_arms(options: Options) -> dict[str, Any]:
         raise UserError(
             "--endpoint and --model belong together: give the URL of an endpoint and the name of its model."
         )
-    if not 0 <= options.failure_limit <= 1:
-        raise UserError(f"--failure-limit is {options.failure_limit:g}; give a share from 0 to 1, like 0.02.")
     key = options.endpoint_key_env
     return {f"endpoint:{model}": endpoints_of(options.endpoint, model, key) for model in models}
-
-
-def too_many_failed(options: Options, done: Sequence[dict[str, Any]]) -> bool:
-    """Whether a metric of an arm of a report has more failed samples than the limit; says so."""
-    bad = [each for each in done if each["failures"]["share"] > options.failure_limit]
-    for each in bad:
-        found = each["failures"]
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in found["reasons"].items())
-        say(
-            f"{each['domain']}: {found['share']:.1%} of '{found['worst_metric']}' of '{found['worst_arm']}' failed, "
-            f"more than the limit of {options.failure_limit:.1%} ({reasons}). "
-            "Run the same command again to try only these."
-        )
-    return bool(bad)
 
 
 def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, Any]]:
@@ -220,7 +220,8 @@ def evaluate_alone(options: Options, domains: Sequence[str]) -> list[dict[str, A
             each = build_of(options, name, recipe)
             arms, others = arm_names(names(options.experts), each.domain), endpoint_arms(options)
             engine = Engine("ray", 0, runs_model=True) if options.engine == "ray" else Engine()
-            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine, remarks)
+            people = labels_of(options)
+            plan = Evaluation(each, say, offline, arms, judge, judge_name, weak, others, engine, remarks, people)
             report = run(plan, assistant.router if assistant else None, options.command)
             done.append(write_report(report, options.out / each.domain.name))
     return done
@@ -265,17 +266,19 @@ def write_report(report: Any, folder: Path) -> dict[str, Any]:
 
 
 def score(options: Options) -> int:
-    """Judge any rows."""
+    """Judge any rows; exit code 3 when too many could not be judged, as with `evaluate`."""
     from domains.overrides import apply_override
     from judges.scoring import score_file
 
+    check_limit(options)
     settings: dict[str, Any] = {}
     for override in options.overrides:
         apply_override(settings, override)
     domain = Domain.load(options.domain) if options.domain else None
     summary = score_file(options.file, names(options.judges), options.out, domain, settings)
-    emit(options, summary.as_dict(), [json.dumps(summary.as_dict(), indent=2)])
-    return 0
+    done = summary.as_dict()
+    emit(options, done, [json.dumps(done, indent=2)])
+    return exit_code(options, [{"domain": options.file.name, "failures": done["failures"]}], say)
 
 
 def bench(options: Options) -> int:

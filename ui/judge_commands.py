@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from domains.domain import Domain
 from domains.errors import UserError
-from ui.commands import Options, emit, say
+from ui.commands import Options, emit, names, say
 from ui.llm_judge import judge_for
 
 
@@ -56,20 +57,19 @@ def opened(options: Options) -> Iterator[tuple[Any, Any]]:
 
 
 def on_probes(options: Options, judge: Any, pairwise: Any) -> dict[str, Any]:
-    """The calibration on the shipped probes."""
-    from judges.calibration import calibrate as pointwise
-    from judges.calibration import calibrate_pairwise
-    from judges.probes import DOMAIN_BOUND
+    """The calibration on the shipped probes and on the domain's own."""
+    from judges.probe_sets import calibrate_set
+    from judges.probes import DOMAIN_BOUND, own_probes
     from router.calibrations import Effort, probes_of
 
     if options.judge in DOMAIN_BOUND and not options.domain:
         raise UserError(f"The judge '{options.judge}' rests on a domain's own data. Give one: --domain mortgage.")
-    chosen = probes_of(options.judge, judge, options.domain or "", Effort(options.limit))
-    if not chosen:
-        raise UserError(f"No shipped probe applies to '{options.judge}'. Give --labels FILE.jsonl (expertsmith label).")
-    if pairwise:
-        return calibrate_pairwise(options.judge, pairwise, chosen).as_dict()
-    return pointwise(options.judge, judge, chosen).as_dict()
+    domain = Domain.load(options.domain) if options.domain else None
+    own, name = (own_probes(domain), domain.name) if domain else ((), "")
+    chosen = probes_of(options.judge, judge, name, Effort(options.limit), own)
+    if not chosen.all:
+        raise UserError(f"No probe applies to '{options.judge}'. Give --labels FILE.jsonl (expertsmith label).")
+    return calibrate_set(options.judge, pairwise or judge, chosen)
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:
@@ -96,14 +96,33 @@ def kappa_words(kappa: Any) -> str:
 
 def label(options: Options) -> int:
     """The labelling page."""
-    from judges.labels import Session
     from ui.label import launch
 
-    session = Session.open(options.file, options.out, options.labeller)
-    say(f"{len(session.pairs)} pairs, {len(session.done)} labelled by {options.labeller}. Labels go to {options.out}.")
+    session = session_of(options)
+    say(f"{len(session.pairs)} pairs, {len(session.done)} labelled by {options.labeller}. Labels go to {session.out}.")
     say(f"Labelling page on http://{options.host}:{options.port}")
     try:
         launch(session, options.host, options.port)
     except OSError as error:
         raise UserError(f"Port {options.port} cannot be used ({error}). Give another one with --port.") from None
     return 0
+
+
+def session_of(options: Options) -> Any:
+    """The work of a labeller: the pairs of a file, or two arms' answers of a report."""
+    from judges.labels import Session
+    from judges.report import REPORT_FILE, load
+    from judges.report_pairs import pairs_of
+
+    if not options.file.is_dir() and options.file.name != REPORT_FILE:
+        if options.arms:
+            raise UserError("--arms is for the folder of a report. Leave it out with a file of pairs.")
+        if options.out is None:
+            raise UserError(f"Give the labels of {options.file} a file: --out labels.jsonl.")
+        return Session.open(options.file, options.out, options.labeller)
+    arms = names(options.arms)
+    if len(arms) != 2:
+        raise UserError(f"Two arms are needed, got {len(arms)}. Name them like --arms conversation,instruct.")
+    folder = options.file if options.file.is_dir() else options.file.parent
+    out = options.out or folder / f"labels-{'-'.join(re.sub(r'[^A-Za-z0-9_.-]', '_', arm) for arm in arms)}.jsonl"
+    return Session.over(pairs_of(load(options.file), *arms), out, options.labeller)

@@ -33,15 +33,7 @@ def judge_for(
         from ui.background import local_service
 
         assistant = load()
-        identity = f"{GENERAL} {weights_of(assistant.backend.engine)}"
+        identity = f"{GENERAL} {assistant.digest(GENERAL)}"
         own = replace(judge, model=GENERAL, concurrency=1, use_logprobs=True, identity=identity)
         with local_service(assistant) as url:
             yield replace(own, base_url=url), "general (our own service)"
-
-
-def weights_of(engine: Any) -> str:
-    """The digest of the general model's weights."""
-    from experts.digests import digest_of, weights_digest
-
-    general = engine.experts[GENERAL]
-    return digest_of([engine.base_digest, weights_digest(general.folder) if general.has_adapter else ""])[:16]

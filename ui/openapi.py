@@ -39,7 +39,7 @@ def document() -> Body:
 
 def paths() -> Body:
     """All routes."""
-    model = record(id=TEXT, object=TEXT, created=WHOLE, owned_by=TEXT)
+    model = record(id=TEXT, object=TEXT, created=WHOLE, owned_by=TEXT, digest=TEXT)
     name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     routes = {"anyOf": [ref("Route"), record(object=TEXT, data={"type": "array", "items": ref("Route")})]}
     return {

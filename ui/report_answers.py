@@ -8,21 +8,24 @@ from typing import Any
 import numpy as np
 
 from judges.headlines import arm_title, format_value
-from judges.metrics import METRICS, Row, metric_info
+from judges.metrics import METRICS, PAIRWISE, Row, metric_info
 from judges.report import Report
 from ui.evidence import evidence, marked
 from ui.plots import histogram
 
 NUM_BARS = 8
+SAMPLES_SHOWN = 24
 SCORES_SHOWN = 8
 
 
 def samples(report: Report) -> list[dict[str, Any]]:
-    """Each question with its reference and every arm's answer."""
+    """The first questions, each with its reference and every arm's answer; report.json has all of them."""
     by_answer: dict[tuple[str, str], list[Row]] = {}
     for row in report.rows:
+        if row.metric.startswith(f"{PAIRWISE}."):
+            continue  # of two answers
         by_answer.setdefault((row.arm, row.item), []).append(row)
-    return [_sample(sample, by_answer, report.items) for sample in report.samples]
+    return [_sample(sample, by_answer, report.items) for sample in report.samples[:SAMPLES_SHOWN]]
 
 
 def kinds(found: Sequence[Mapping[str, Any]], report: Report) -> list[str]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from domains.atomic import write_text_atomically
 from judges.comparisons import Comparison
 from judges.headlines import Headline, arm_title, format_interval, format_p, format_value, summary
-from judges.metrics import Metric, metric_info
+from judges.metrics import PAIRWISE, Metric, metric_info
 from judges.report import Report, routing_accuracy
 from ui import report_answers, report_kinds, report_tables
 from ui.plots import Calibrated, Effect, Point, forest, reliability_diagram, trade_off
@@ -32,6 +32,7 @@ SECTIONS = (
     ("effects", "Effects", ("forests",)),
     ("groups", "For whom", ("subgroups",)),
     ("kinds", "Rejected answers", ("preference_kinds",)),
+    ("pairs", "In pairs", ("pairs",)),
     ("win-rates", "Equal length", ("win_rates",)),
     ("residual", "Residual", ("sweep",)),
     ("routing", "Routing", ("confusion", "end_to_end")),
@@ -101,6 +102,7 @@ def _tables(report: Report) -> dict[str, Any]:
     contamination = report.leakage.get("contamination", {})
     return {
         "comparisons": report_tables.comparisons(report),
+        "pairs": report_tables.pairs(report),
         "win_rates": report_tables.win_rates(report),
         "subgroups": report_tables.subgroups(report),
         "preference_kinds": report_kinds.preference_kinds(report),
@@ -110,6 +112,7 @@ def _tables(report: Report) -> dict[str, Any]:
         "contamination_rows": report_tables.contamination_rows(contamination),
         "memorisation": report_tables.memorisation(report.leakage.get("memorisation", ())),
         "calibration": report_tables.calibration(report.judges),
+        "people": report_tables.people(report.judges),
     }
 
 
@@ -167,9 +170,12 @@ def _template() -> Template:
 
 
 def _table_rows(report: Report) -> Iterable[dict[str, Any]]:
-    """One row a metric: title, direction, the count that all arms share, and a cell an arm (None = not measured)."""
+    """One row a metric: title, direction, the count that all arms share, and a cell an arm (None = not measured).
+    Verdicts on pairs have a table of their own."""
     verdicts = {(c.arm_a, c.metric): c.verdict for c in report.comparisons if c.arm_b == report.baseline}
     for metric, found in _by_metric(report.metrics).items():
+        if metric.startswith(f"{PAIRWISE}."):
+            continue
         counts = {_count(cell) for cell in found.values()}
         yield {
             "title": metric_info(metric).title,

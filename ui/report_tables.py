@@ -109,6 +109,34 @@ def win_rates(report: Report) -> Table:
     return Table("Share of items on which the first arm scores higher; ties count half", columns, tuple(lines))
 
 
+def pairs(report: Report) -> Table:
+    """What the LLM judge said of pairs of answers."""
+    columns = (
+        "Arms", "Pairs", "Won / tied / lost", "Wins", "95% CI", "Wins at equal length", "95% CI",
+        "Verdict changed with the order", "95% CI", "Judge",
+    )  # fmt: skip
+    lines = [
+        Line(
+            (
+                f"{arm_title(r.arm_a)} over {arm_title(r.arm_b)}",
+                f"{r.n}, {r.unscored} unscored" if r.unscored else str(r.n),
+                f"{r.wins} / {r.ties} / {r.losses}",
+                percent(r.win_rate),
+                percents(r.low, r.high),
+                percent(r.controlled),
+                percents(r.controlled_low, r.controlled_high),
+                percent(r.flip_rate),
+                percents(r.flip_low, r.flip_high),
+                "trusted" if r.trusted else "not trusted, decides nothing",
+            ),
+            arms=(r.arm_a, r.arm_b),
+        )
+        for r in report.pairs
+    ]
+    caption = "Answers of two arms to the same questions, compared by the LLM judge in both orders"
+    return Table(caption, columns, tuple(lines))
+
+
 def subgroups(report: Report) -> Table:
     """The claims within groups of items."""
     columns = ("Arms", "Metric", "Group", *DETAILS, "Verdict")
@@ -251,6 +279,35 @@ def calibration(judges: Sequence[Mapping[str, Any]]) -> Table:
         for j in judges
     ]
     return Table("Judges on the probe set: pairs whose better answer is known", columns, tuple(lines))
+
+
+def people(judges: Sequence[Mapping[str, Any]]) -> Table:
+    """Each judge against people's choices, and the people against each other."""
+    columns = ("Judge", "Kappa", "95% CI", "Pairs", "Labels", "Agreement", "95% CI", "n")
+    held = [(str(j.get("judge", "")), j["people"]) for j in judges if j.get("people")]
+    lines = [
+        Line(
+            (
+                name,
+                *kappa_cells(found["kappa"]),
+                str(found["num_labels"]),
+                percent(found["agreement"]),
+                percents(found["low"], found["high"]),
+                str(found["n"]),
+            )
+        )
+        for name, found in held
+    ]
+    between = held[0][1]["people"] if held else ()
+    lines += [Line((f"{b['first']} and {b['second']} (people)", *kappa_cells(b), "–", "–", "–", "–")) for b in between]
+    return Table("Judges against people’s blind choices between two answers", columns, tuple(lines))
+
+
+def kappa_cells(kappa: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Kappa, its interval, and the pairs that it is over."""
+    low, high = kappa["low"], kappa["high"]
+    interval = f"{number(low)} to {number(high)}" if low is not None and high is not None else "–"
+    return number(kappa["value"]), interval, str(kappa["n"])
 
 
 def p_value(p: float | None) -> str:

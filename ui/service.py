@@ -127,11 +127,15 @@ class Service:
 
     async def models(self) -> Body:
         """GET /v1/models."""
-        return {"object": "list", "data": [model_body(name, self.created) for name in self.names]}
+        return {"object": "list", "data": [self.entry(name) for name in self.names]}
 
     async def model(self, name: str) -> Body:
         """GET /v1/models/NAME."""
-        return model_body(self.known(name), self.created)
+        return self.entry(self.known(name))
+
+    def entry(self, name: str) -> Body:
+        """One model of the list."""
+        return model_body(name, self.created, self.assistant.digest(name))
 
     async def route(self, request: Request) -> Body:
         """POST /v1/route: nothing is generated."""

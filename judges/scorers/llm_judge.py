@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 from openai import OpenAI
@@ -30,8 +29,8 @@ from judges.verdict_cache import VerdictCache, key_of
 
 SCALE = Scale("score", {str(score): float(score) for score in SCORES}, numeric=True)
 WORST = float(SCORES[0])
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OWN_SERVICE = "expertsmith"
+IDENTITY_SECONDS = 5.0
 CACHE_FOLDER = os.path.join(".expertsmith", "judge_cache")
 GUIDED = " The REFERENCE is a known good answer: other wording is fine, other facts are not."
 RULES = (
@@ -94,8 +93,17 @@ class Judge:
 
     @property
     def name(self) -> str:
-        """The judging model for people, and for the keys of the cache."""
+        """The judging model for people."""
         return self.identity or f"{self.endpoint.model_name} at {self.endpoint.url}"
+
+    @cached_property
+    def answers_as(self) -> str:
+        """The judging model for digests and the keys of the cache: its name, and at a service of ours also the weights,
+        which may be others under the same name tomorrow."""
+        if self.identity:
+            return self.identity
+        with self.endpoint.open() as client:
+            return self.name + weights_behind(client, self.endpoint)
 
     @property
     def digest(self) -> str:
@@ -103,7 +111,7 @@ class Judge:
         sample = Answered("question", "answer", "reference")
         tasks = [pointwise_task(sample, rubric) for rubric in load_rubrics(self.rubric)]
         asked = [task.messages(SCALE.form() + SCALE.letter_form, NO_MARK) for task in tasks]
-        return key_of([self.name, self.use_logprobs, self.min_digit_mass, asked])
+        return key_of([self.answers_as, self.use_logprobs, self.min_digit_mass, asked])
 
     def __call__(self, rows: Sequence[Answered]) -> list[Verdict]:
         """One verdict per row. An endpoint that cannot be reached is a UserError; an empty answer asks nobody."""
@@ -120,23 +128,23 @@ class Judge:
     @contextmanager
     def open(self) -> Iterator[Asker]:
         """The judging model, ready to be asked."""
-        endpoint = self.endpoint
+        endpoint, name = self.endpoint, self.answers_as
         cache = VerdictCache.open(self.cache)
         with endpoint.open() as client:
-            name = self.identity or self.name + since(client, endpoint)
             yield Asker(endpoint, client, cache, name, self.mark, self.use_logprobs, self.retries, self.min_digit_mass)
 
 
-def since(client: OpenAI, endpoint: Endpoint) -> str:
-    """When our own service was started, which may have been with new weights; "" for any other endpoint."""
-    host = urlsplit(endpoint.url).hostname or ""
-    if host not in LOOPBACK:
-        return ""
+def weights_behind(client: OpenAI, endpoint: Endpoint) -> str:
+    """Which weights a service of ours answers with, or when it was started where it does not say; "" for any other
+    endpoint, and for one that does not answer."""
     try:
-        model = client.models.retrieve(endpoint.model_name)
+        model = client.models.retrieve(endpoint.model_name, timeout=IDENTITY_SECONDS)
     except openai.OpenAIError:
         return ""
-    return f" since {model.created}" if model.owned_by == OWN_SERVICE else ""
+    if getattr(model, "owned_by", "") != OWN_SERVICE:
+        return ""
+    digest = (model.model_extra or {}).get("digest")
+    return f" with weights {digest}" if digest else f" since {model.created}"
 
 
 def limit_of(variable: str) -> int:

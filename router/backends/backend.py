@@ -29,6 +29,10 @@ class Backend(Protocol):
         """How good the expert's preference head finds answers; a UserError where there is none."""
         ...
 
+    def digest(self, expert: str) -> str:
+        """Which weights answer as an expert, or as `auto`; empty where this is not known."""
+        ...
+
     def gauges(self) -> dict[str, float]:
         """Numbers for monitoring: what runs, waits and has been done."""
         ...

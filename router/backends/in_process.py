@@ -55,6 +55,10 @@ class InProcess:
         """The rewards by the expert's own head."""
         return self.engine.rewards(messages, expert, answers)
 
+    def digest(self, expert: str) -> str:
+        """The weights that the engine loaded."""
+        return self.engine.digest(expert)
+
     def gauges(self) -> dict[str, float]:
         """The scheduler's counts, and what runs and waits."""
         counts = {name: float(value) for name, value in asdict(self.scheduler.counts).items()}

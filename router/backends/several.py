@@ -116,6 +116,10 @@ class Several:
         """As the first server."""
         return self.servers[0].rewards(messages, expert, answers)
 
+    def digest(self, expert: str) -> str:
+        """Nobody says which weights a server of another kind has."""
+        return ""
+
     def gauges(self) -> dict[str, float]:
         """The sums, and how many servers rest."""
         found: Counter[str] = Counter()

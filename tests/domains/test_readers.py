@@ -14,7 +14,9 @@ GOOD_PREFERENCE = {"id": "a", "prompt": turns("Q?"), "chosen": reply("Yes."), "r
 GOOD_EXAMPLE = {"id": "a", "prompt": turns("Q?"), "completion": reply("Yes.")}
 GOOD_UTTERANCE = {"id": "a", "text": "Help", "label": "general"}
 GOOD_RULE = {"id": "a", "kind": "red_flag", "question_pattern": "x", "explanation": "Why.", "forbid": ["y"]}
+GOOD_PROBE = {"id": "a", "applies_to": ["empathy"], "question": "Q?", "better": "Yes.", "worse": "No."}
 GOOD = {
+    "probes.jsonl": GOOD_PROBE,
     "preferences.jsonl": GOOD_PREFERENCE,
     "questions.jsonl": GOOD_EXAMPLE,
     "routing.jsonl": GOOD_UTTERANCE,
@@ -55,6 +57,12 @@ BAD = [
     ("routing.jsonl", {"text": None}, "text", "missing"),
     ("routing.jsonl", {"label": LONG + "\n", "text": [LONG]}, "text", '["xxxxxxxxxx'),
     ("routing.jsonl", {"label": ""}, "label", "non-empty"),
+    ("probes.jsonl", {"applies_to": None}, "applies_to", "missing or empty"),
+    ("probes.jsonl", {"applies_to": "empathy"}, "applies_to", "list of texts"),
+    ("probes.jsonl", {"question": " "}, "question", "non-empty"),
+    ("probes.jsonl", {"better": None}, "better", "missing"),
+    ("probes.jsonl", {"worse": "Yes."}, "worse", "equals the better"),
+    ("probes.jsonl", {"reference": 3}, "reference", "must be a text"),
     ("safety.jsonl", {"question_pattern": "("}, "question_pattern", "not a regular expression"),
     ("safety.jsonl", {"require_any": ["a", "["]}, "pattern", "not a regular expression"),
     ("safety.jsonl", {"require_any": [3]}, "require_any", "list of texts"),

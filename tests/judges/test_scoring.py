@@ -11,8 +11,9 @@ import pytest
 from domains.domain import Domain
 from domains.errors import UserError
 from domains.plugins import plugin_names
-from judges.scoring import BadRows, load_judges, score_file, score_rows
-from judges.verdict import Answered
+from judges.failures import failures
+from judges.scoring import BadRows, load_judges, report_rows, score_file, score_rows
+from judges.verdict import Answered, Verdict
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "question": "Label?", "answer": "Escrow.", "reference": "escrow", "arm": "x", "note": {"deep": [1]}},
@@ -115,3 +116,23 @@ def test_verdicts_stand_beside_their_rows():
     rows = [Answered("Q?", answer, "a") for answer in ("a", "b", "a")]
     table = score_rows(rows, load_judges(["exact", "readability"], None))
     assert [cell["exact"].value for cell in table] == [1.0, 0.0, 1.0]
+
+
+class Fragile:
+    """A judge that breaks on one answer, alone or among others."""
+
+    @classmethod
+    def for_domain(cls, domain):
+        raise NotImplementedError
+
+    def __call__(self, rows):
+        return [Verdict(float(100 / len(row.answer)), "length") for row in rows]
+
+
+def test_a_row_on_which_a_judge_breaks_costs_that_row():
+    """100 / 4 = 25; the empty answer divides by zero."""
+    table = score_rows([Answered("Q?", "four"), Answered("Q?", "")], {"fragile": Fragile()})
+    assert [row["fragile"].value for row in table] == [25.0, None]
+    assert "ZeroDivisionError" in table[1]["fragile"].parts["failure"]
+    found = failures(report_rows(table))
+    assert (found.num_failed, found.share, found.worst_metric) == (1, 0.5, "fragile")

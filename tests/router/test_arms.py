@@ -11,25 +11,23 @@ from typing import Any
 import pytest
 
 from experts.build import Build
+from experts.recipe import load_recipe
 from judges.endpoint import Endpoint
 from judges.report import Report
 from judges.scorers.llm_judge import Judge as LlmJudge
 from router.evaluation import Evaluation, evaluate
 from router.llm_judging import judge_limit
 from tests.fakes_judges import failed, said, scripted_endpoint
+from tests.router.conftest import with_settings
 
 ARMS = ("instruct", "instruct_prompted", "conversation")
 OFFLINE = ("exact", "readability", "bertscore")
 
 
 @pytest.fixture
-def build(built: Build, tmp_path: Path) -> Build:
-    """The finished build in a home of its own, with few rows to measure; nothing is measured yet."""
-    shutil.copytree(built.home, tmp_path / "home", ignore=shutil.ignore_patterns("evaluation"))
-    few = {"limit": 3, "label_limit": 4, "document_limit": 2, "preference_limit": 2, "instruction_limit": 2}
-    settings = built.recipe.evaluation.model_copy(update={**few, "max_new_tokens": 8, "batch_size": 4})
-    recipe = built.recipe.model_copy(update={"evaluation": settings})
-    return replace(built, home=tmp_path / "home", recipe=recipe)
+def build(few_rows: Build) -> Build:
+    """Without pairs, which have tests of their own."""
+    return with_settings(few_rows, pairwise=False)
 
 
 def run(build: Build, said_lines: list[str] | None = None, **options: Any) -> Report:
@@ -160,12 +158,9 @@ def judged(report: Report) -> dict[tuple[str, str, str], float | None]:
     return {(r.arm, r.metric, r.item): r.value for r in report.rows if r.metric.startswith("llm_judge")}
 
 
-def test_our_weak_judge_is_asked_less_a_real_one_about_all(build: Build, tmp_path: Path):
-    settings = build.recipe.evaluation.model_dump(exclude={"judge_limit"})
-    recipe = build.recipe.model_copy(update={"evaluation": type(build.recipe.evaluation)(**settings | {"limit": 4})})
-    build = replace(build, recipe=recipe)
-    counts = []
-    for weak in (True, False):
-        plan = Evaluation(build, print, (), ARMS, judge_is_weak=weak)
-        counts.append(judge_limit(plan))
-    assert counts == [3, None]
+def test_our_weak_judge_is_asked_less_a_real_one_about_all(build: Build):
+    """As a recipe file leaves it: not set. A number holds for both, 0 is all."""
+    assert load_recipe(None).evaluation.judge_limit is None
+    for given, weak, limit in ((None, True, 3), (None, False, None), (5, True, 5), (5, False, 5), (0, True, None)):
+        plan = Evaluation(with_settings(build, judge_limit=given), print, (), ARMS, judge_is_weak=weak)
+        assert judge_limit(plan) == limit

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from domains.domain import Domain
-from judges.probes import load_probes
+from judges.probes import Probe, load_probes
 from judges.report import Report
 from judges.scorers.llm_judge import Judge as LlmJudge
 from judges.scoring import load_judges
@@ -104,16 +104,18 @@ def test_the_weak_llm_judge_costs_twelve_probes_and_four_pairs(tmp_path: Path):
 
 def test_the_llm_judge_gets_the_probes_of_its_rubrics():
     empathy = probes_of("llm_judge", LlmJudge(rubric="empathy"), "mortgage", Effort())
-    assert {"empathy"} <= set.intersection(*(set(probe.applies_to) for probe in empathy))
+    assert {"empathy"} <= set.intersection(*(set(probe.applies_to) for probe in empathy.all))
     everything = probes_of("llm_judge", LlmJudge(), "mortgage", Effort())
-    assert len(everything) > 90
-    assert len(probes_of("llm_judge", LlmJudge(), "mortgage", Effort(12))) == 12
+    assert len(everything.all) > 90
+    assert len(probes_of("llm_judge", LlmJudge(), "mortgage", Effort(12)).all) == 12
 
 
 def test_the_digest_follows_the_judge():
-    judge = LlmJudge(base_url="http://x/v1", model="m")
-    other = LlmJudge(base_url="http://x/v1", model="n")
-    assert judge_digest("llm_judge", judge) == judge_digest("llm_judge", LlmJudge("overall", "http://x/v1", "m"))
+    judge = LlmJudge(base_url="http://127.0.0.1:9/v1", model="m")
+    other = LlmJudge(base_url="http://127.0.0.1:9/v1", model="n")
+    assert judge_digest("llm_judge", judge) == judge_digest(
+        "llm_judge", LlmJudge("overall", "http://127.0.0.1:9/v1", "m")
+    )
     assert judge_digest("llm_judge", judge) != judge_digest("llm_judge", other)
     rules = [load_judges(["safety"], Domain.load(name))["safety"] for name in ("mortgage", "caregiving")]
     assert judge_digest("safety", rules[0]) != judge_digest("safety", rules[1])
@@ -145,3 +147,32 @@ def test_a_calibration_that_a_spent_budget_cut_short_is_done_again(tmp_path: Pat
         assert num_asked == 33  # none twice
         records(tmp_path, {"llm_judge": judge})
         assert len(endpoint.requests) == num_asked
+
+
+def own(count: int, better: str = "right") -> list[Probe]:
+    """Probes of a domain; `Counting` never prefers an answer of theirs, unless it is among the shipped better ones."""
+    return [Probe(f"own-{n}", "", "", ("politeness",), f"Q{n}?", better, f"wrong {n}") for n in range(count)]
+
+
+def test_a_domain_s_own_probes_are_shown_beside_the_shipped_ones(tmp_path: Path):
+    """They are counted together and for themselves; the stage is the domain's then."""
+    better = next(iter(BETTER))
+    (alone,) = records(tmp_path, {"politeness": Counting([])})
+    (found,) = judge_records(tmp_path, "toy", {"politeness": Counting([])}, WEAK, print, own(4, better))
+    assert found["n"] == alone["n"] + 4
+    assert (found["own"]["agreement"], found["own"]["n"], found["trusted"]) == (1.0, 4, True)
+    assert "On the domain's own probes right on 4 of 4." in found["reason"]
+    assert "own" not in alone
+    assert {path.name for path in (tmp_path / "judges").iterdir() if path.is_dir()} == {"politeness", "politeness-toy"}
+
+
+def test_only_probes_of_the_judge_are_its_own(tmp_path: Path):
+    (found,) = judge_records(tmp_path, "toy", {"empathy": Counting([])}, WEAK, print, own(4))
+    assert "own" not in found
+
+
+def test_the_llm_judge_gets_a_choice_of_a_domain_s_own_probes():
+    judge = LlmJudge(rubric="politeness")
+    assert len(probes_of("llm_judge", judge, "toy", Effort(12), own(30)).own) == 12
+    named = [replace(probe, applies_to=("llm_judge",)) for probe in own(3)]
+    assert len(probes_of("llm_judge", judge, "toy", Effort(12), named).own) == 3

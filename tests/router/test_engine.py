@@ -133,3 +133,18 @@ def test_another_template_is_refused(built, tmp_path):
 def test_a_home_without_a_general_model_is_refused(built, tmp_path):
     with pytest.raises(UserError, match="No experts are built"):
         servable(tmp_path)
+
+
+def test_digests_are_of_the_weights_that_were_loaded(engine, tmp_path):
+    """The same files have the same digests. When the structured expert's change, an engine that is loaded then has
+    another for it and for all together, and none for the others; the one loaded before keeps its own."""
+    home = tmp_path / "home"
+    shutil.copytree(engine.home, home, ignore=shutil.ignore_patterns("evaluation"))
+    before = Engine(home)
+    assert before.digests == engine.digests
+    assert len(set(before.digests.values())) == len(NAMES)
+    conversation, structured = (before.experts[f"toy/{name}"].folder for name in ("conversation", "structured"))
+    shutil.copy(conversation / "adapter_model.safetensors", structured / "adapter_model.safetensors")
+    after = Engine(home)
+    changed = {name for name in (*NAMES, "auto") if after.digest(name) != before.digest(name)}
+    assert changed == {"toy/structured", "auto"}

@@ -7,8 +7,10 @@ import json
 
 import pytest
 
-from ui import commands
+from tests.fakes_judges import said, scripted_endpoint
 from ui.cli import main
+from ui.commands import say
+from ui.failure_limit import exit_code
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -60,6 +62,9 @@ def test_validate_a_bad_file_names_line_field_reason_and_fix(capsys, tmp_path):
         (("evaluate", "mortgage"), "expertsmith build"),
         (("evaluate", "mortgage", "--endpoint", "http://127.0.0.1:9/v1"), "--endpoint and --model belong together"),
         (("evaluate", "mortgage", "--failure-limit", "7"), "a share from 0 to 1"),
+        (("evaluate", "mortgage", "--labels", "nowhere.jsonl"), "nowhere.jsonl does not exist"),
+        (("evaluate", "mortgage", "caregiving", "--labels", "nowhere.jsonl"), "Evaluate that domain alone"),
+        (("score", "x.jsonl", "--judges", "exact", "--out", "y", "--failure-limit", "-1"), "a share from 0 to 1"),
         (("route", "hello"), "expertsmith build"),
         (("ask", "  "), "The request is empty"),
         (("score", "nowhere.jsonl", "--judges", "readability", "--out", "out.jsonl"), "nowhere.jsonl"),
@@ -116,10 +121,32 @@ def test_wrong_usage_ends_with_2():
 def test_more_failed_rows_than_the_limit_end_with_3(capsys, share, limit, code):
     found = {"share": share, "worst_arm": "endpoint:m", "worst_metric": "empathy", "reasons": {"refused: busy": 3}}
     options = argparse.Namespace(failure_limit=limit)
-    failed = commands.too_many_failed(options, [{"domain": "toy", "failures": found}])
-    assert (commands.TOO_MANY_FAILED if failed else 0) == code
+    assert exit_code(options, [{"domain": "toy", "failures": found}], say) == code
     err = capsys.readouterr().err
     assert ("3 x refused: busy" in err) == ("endpoint:m" in err) == bool(code)
+
+
+@pytest.mark.parametrize(("limit", "code"), [("0.02", 3), ("0.49", 3), ("0.5", 0)])
+def test_score_ends_as_evaluate_does(capsys, tmp_path, monkeypatch, limit, code):
+    """The endpoint can be read about one of two answers: half of the rows of llm_judge are unscored. What the judge
+    `exact` leaves unscored, without references, does not count."""
+    path, out_path = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    path.write_text('{"question": "q", "answer": "good"}\n{"question": "q", "answer": "bad"}\n')
+    monkeypatch.setenv("EXPERTSMITH_JUDGE_CACHE", "")
+
+    def script(body):
+        return said('{"reason": "r", "score": 4}' if "> good" in body["messages"][1]["content"] else "?")
+
+    with scripted_endpoint(script) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        given = ("--judges", "exact,llm_judge", "--out", str(out_path), "--failure-limit", limit, "--json")
+        settings = ("--set", "llm_judge.use_logprobs=false", "--set", "llm_judge.retries=0")
+        found, out, err = run(capsys, "score", str(path), *given, *settings)
+    assert found == code
+    assert json.loads(out)["failures"]["share"] == 0.5
+    assert len(out_path.read_text().splitlines()) == 2
+    assert ("rows.jsonl: 50.0% of 'llm_judge' of 'answers' failed" in err) == bool(code)
+    assert err.count("\n") == bool(code)
 
 
 def test_settings_of_a_judge(capsys, tmp_path):

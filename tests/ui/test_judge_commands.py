@@ -9,8 +9,11 @@ import pytest
 
 from judges.labels import Session
 from judges.probes import load_probes
+from judges.report import Report
+from tests.fakes import write_domain, write_jsonl
 from tests.fakes_judges import Body, said, scripted_endpoint
-from ui.cli import main
+from ui.cli import main, parser
+from ui.judge_commands import session_of
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -41,7 +44,7 @@ def test_calibrate_says_it_in_words(capsys):
     ("arguments", "words"),
     [
         (("readibility",), "Did you mean 'readability'?"),
-        (("exact",), "No shipped probe applies"),
+        (("exact",), "No probe applies"),
         (("safety",), "--domain mortgage"),
         (("empathy", "--pairwise"), "--pairwise is for llm_judge"),
         (("empathy", "--labels", "nowhere.jsonl"), "does not exist"),
@@ -115,3 +118,39 @@ def test_label_refuses_what_it_cannot_use(capsys, tmp_path: Path):
     assert "does not exist" in run(capsys, "label", str(tmp_path / "no.jsonl"), "--out", out)[2]
     assert "is the input" in run(capsys, "label", str(pairs), "--out", str(pairs))[2]
     assert "no login" in run(capsys, "label", str(pairs), "--out", out, "--host", "0.0.0.0")[2]
+
+
+def test_label_takes_two_arms_of_a_report(capsys, tmp_path: Path):
+    """Two questions; the labels lie in the report's folder unless --out says otherwise, and are gone on with."""
+    folder = tmp_path / "report"
+    answers = [{"instruct": f"a{n}", "endpoint:org/m": f"b{n}"} for n in range(2)]
+    samples = [{"id": f"q{n}", "question": f"Q{n}?", "answers": found} for n, found in enumerate(answers)]
+    Report("d", "D", {"instruct": "i", "endpoint:org/m": "e"}, (), samples=samples).write(folder)
+    arms = ("--arms", "instruct,endpoint:org/m")
+    for given in (folder, folder / "report.json"):
+        session = session_of(parser().parse_args(["label", str(given), *arms, "--labeller", "kim"]))
+        assert session.out == folder / "labels-instruct-endpoint_org_m.jsonl"
+        assert [(pair.a, pair.b) for pair in session.pairs] == [("a0", "b0"), ("a1", "b1")]
+    session.choose(session.next(), "tie")
+    assert len(session_of(parser().parse_args(["label", str(folder), *arms, "--labeller", "kim"])).done) == 1
+    assert "needed, got 1" in run(capsys, "label", str(folder), "--arms", "instruct")[2]
+    assert "Did you mean 'instruct'?" in run(capsys, "label", str(folder), "--arms", "instuct,instruct")[2]
+
+
+def test_label_of_a_file_needs_a_place_and_no_arms(capsys, tmp_path: Path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"question": "Q?", "a": "x", "b": "y"}\n')
+    assert "--out labels.jsonl" in run(capsys, "label", str(pairs))[2]
+    assert "--arms is for the folder" in run(capsys, "label", str(pairs), "--arms", "a,b", "--out", "x.jsonl")[2]
+
+
+def test_calibrate_takes_a_domain_s_own_probes(capsys, tmp_path: Path):
+    """Safety of a domain without shipped probes: its one rule wants "911" where there is fire; 6 of 6 right."""
+    folder = write_domain(tmp_path / "toy")
+    about = {"applies_to": ["safety"], "worse": "Fetch some water."}
+    rows = [about | {"id": f"o{n}", "question": f"Fire in room {n}!", "better": f"Call 911{'.' * n}"} for n in range(6)]
+    assert "No probe applies" in run(capsys, "calibrate", "safety", "--domain", str(folder))[2]
+    write_jsonl(folder / "probes.jsonl", rows)
+    code, out, _ = run(capsys, "calibrate", "safety", "--domain", str(folder), "--json")
+    found = json.loads(out)
+    assert (code, found["n"], found["agreement"], found["own"]["n"]) == (0, 6, 1.0, 6)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from judges.report import Report, Row
-from tests.fakes_report import HOSTILE, PROVENANCE, fake_report, full_report
+from tests.fakes_report import HOSTILE, PROVENANCE, fake_report, fake_rows, full_report
 from ui.plots import Effect, Point, axis, forest, trade_off
 from ui.report_page import TEMPLATES, render, write_page
 
@@ -113,6 +113,19 @@ def test_every_section_is_there(full, full_data):
     assert sum(label.startswith("Confidence against accuracy") for label in labels) == 1
     assert "not better than chance" in full.text
     assert "the servicer must send an escrow analysis once a year" in full.text
+
+
+def test_pairs_are_shown_apart_and_one_of_an_untrusted_judge_says_so():
+    """3 wins, 1 tie by a flip: 88% (Wilson 40 to 99), 25% flipped (5 to 70)."""
+    verdicts = enumerate([1.0, 1.0, 0.5, 1.0])
+    pairs = [Row("conversation", "llm_judge_pairwise.instruct", f"q{i}", v, {"flipped": v == 0.5}) for i, v in verdicts]
+    judges = [{"judge": "llm_judge", "trusted": False, "reason": "r"}]
+    shown = Page(render(fake_report(rows=[*fake_rows(), *pairs], judges=judges)))
+    assert "Which answer is better, side by side" in shown.text
+    for part in ("Conversation over Instruct", "3 / 1 / 0", "88%", "25%", "5–70%", "not trusted, decides nothing"):
+        assert part in shown.text
+    assert "LLM judge in pairs" not in shown.text
+    assert "Which answer is better, side by side" not in Page(render(fake_report())).text
 
 
 def test_every_table_has_a_caption_and_every_number_its_place_in_the_json(full, full_data):

@@ -293,7 +293,8 @@ def test_earlier_calls_and_their_results_are_read(service: Running) -> None:
 
 def test_models_are_auto_and_all_experts(service: Running) -> None:
     assert [model.id for model in service.client.models.list()] == [AUTO, *EXPERTS]
-    assert service.client.models.retrieve("mortgage/structured").id == "mortgage/structured"
+    found = service.client.models.retrieve("mortgage/structured")
+    assert (found.id, found.model_extra) == ("mortgage/structured", {"digest": "weights of mortgage/structured"})
     with pytest.raises(openai.NotFoundError):
         service.client.models.retrieve("mortgage/nothing")
 

@@ -365,22 +365,41 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_digest_follows_model_rubric_and_reading_only():
-    base = Judge(model="m", base_url="http://x/v1")
+    base = Judge(model="m", base_url="http://127.0.0.1:9/v1")
     assert base.digest == replace(base, retries=9, concurrency=9, timeout_seconds=1.0, max_calls=5).digest
     others = [replace(base, model="n"), replace(base, rubric="empathy"), replace(base, use_logprobs=True)]
     assert len({base.digest, *(other.digest for other in others)}) == 4
 
 
-def test_our_own_service_is_another_model_after_every_start(tmp_path: Path):
-    """The cache cannot know that the weights behind a local name changed, so it takes the time of the start."""
+@pytest.mark.parametrize(
+    ("owner", "starts"),
+    [
+        ("expertsmith", [(1, "w1", 1), (2, "w1", 0), (3, "w2", 1), (4, "w1", 0)]),
+        ("expertsmith", [(1, "", 1), (1, "", 0), (2, "", 1)]),
+        ("others", [(1, "w1", 1), (2, "w2", 0)]),
+    ],
+)
+def test_our_own_service_is_another_model_with_other_weights(tmp_path: Path, owner: str, starts):
+    """Each start: its time, the digest of the weights, and how many requests the row costs then. Where the service does
+    not say its weights the time of the start stands for them; other endpoints are known by their names."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    for created, num_requests in ((1, 1), (1, 0), (2, 1)):
-        model = {"id": "general", "object": "model", "created": created, "owned_by": "expertsmith"}
+    digests = []
+    for created, weights, num_requests in starts:
+        model = {"id": "general", "object": "model", "created": created, "owned_by": owner, "digest": weights}
         with scripted_endpoint(verdicts_only('{"score": 4}'), model, port) as endpoint:
-            judge(endpoint.url, cache=str(tmp_path), use_logprobs=False)([ROW])
+            asked = judge(endpoint.url, cache=str(tmp_path), use_logprobs=False)
+            asked([ROW])
             assert len(endpoint.requests) == num_requests
+            digests.append(asked.digest)
+    assert len(set(digests)) == sum(num_requests for *_, num_requests in starts)
+
+
+def test_the_digest_of_a_given_identity_asks_nobody():
+    base = Judge(model="m", base_url="http://127.0.0.1:9/v1", identity="general w1")
+    assert base.digest == replace(base, base_url="http://127.0.0.1:10/v1").digest
+    assert base.digest != replace(base, identity="general w2").digest
 
 
 @pytest.mark.parametrize("rubric", ["overall", "correctness", "empathy"])
