@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from domains.domain import GENERAL
 from domains.example import Utterance
 from experts.digests import digest_of
 from router.calibration import soft_cross_entropy
 from router.label_map import LabelMap, fit_map
-from router.material import Material, Sources
+from router.material import Material, Matrix, Sources, Vector
 from router.prefix_cache import PrefixCache
 from router.reader import Reader
 from router.turns import shortened
@@ -176,6 +177,16 @@ def map_rows(rows: Sequence[Utterance], labels: Sequence[str], used: set[str]) -
     ]
     turns = [mine[i] for i in range(max(map(len, by_label))) for mine in by_label if i < len(mine)]
     return turns[: max(MAP_ROWS, 2 * len(labels))]
+
+
+class Fit(BaseModel):
+    """The JSON of a fitted strategy; a shot is a request and its label."""
+
+    labels: list[str]
+    shots: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    weights: Matrix
+    bias: Vector
+    calibrated: bool
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:
