@@ -59,7 +59,8 @@ class Strategy:
 
 def joined(vectors_N2D: FloatArray) -> FloatArray:
     """Both layers as one unit vector (N, 2 D)."""
-    found: FloatArray = vectors_N2D.reshape(len(vectors_N2D), -1) / np.sqrt(2)
+    num_texts, num_layers, size = vectors_N2D.shape
+    found: FloatArray = vectors_N2D.reshape(num_texts, num_layers * size) / np.sqrt(2)
     return found
 
 

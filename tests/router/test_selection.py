@@ -94,6 +94,13 @@ def test_a_label_without_training_requests_is_never_chosen(sources, domain):
     assert all(scores["general"] < 1e-6 for scores in fitted(["Sing of a kettle", "Classify it"]))
 
 
+def test_without_dev_rows_everything_is_fitted(domain, sources):
+    """Nothing can be chosen there: no temperature, no threshold, and the first of equal defaults."""
+    content = fit_all(Material(LABELS, domain.utterances("train"), (), sources), Abstention())
+    assert [(values["temperature"], values["threshold"]) for values in content["strategies"].values()] == [(1, 0)] * 3
+    assert nearest.fit(Material(LABELS, domain.utterances("train"), (), sources))([]) == []
+
+
 def test_one_label_is_too_few(sources):
     with pytest.raises(UserError, match="one label only"):
         nearest.fit(Material(LABELS, [Utterance("1", "a", LABELS[0])], (), sources))
