@@ -8,6 +8,7 @@ linear map of the label scores is learnt from training requests that are not in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from domains.domain import GENERAL
+from domains.domain import CALLS, GENERAL, TRACKS
 from domains.example import Utterance
 from experts.digests import digest_of
 from router.calibration import soft_cross_entropy
@@ -37,12 +38,12 @@ HEADER = "Choose who answers each request.\n\n"
 
 def label_text(expert: str) -> str:
     """How an expert (or any label) is called in the prompt."""
-    domain, slash, track = expert.partition("/")
+    domain, _, track = expert.partition("/")
     if expert == GENERAL:
         return " other"
-    if slash:
+    if track in (*TRACKS, CALLS):
         return f" {domain} {'question' if track == 'conversation' else 'task'}"
-    return " " + " ".join(expert.replace("_", " ").replace("-", " ").split())
+    return " " + (" ".join(re.sub("[/_-]", " ", expert).split()) or expert)
 
 
 @dataclass
