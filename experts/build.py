@@ -7,7 +7,6 @@ multi_task,sft_after_dapt}`. Every folder is a model over the same base, so ever
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,16 +16,17 @@ from typing import Any
 from domains.atomic import write_text_atomically
 from domains.domain import CALLS, GENERAL, Domain
 from domains.errors import UserError
-from domains.example import Example, Preference
+from domains.example import Example
 from domains.vote_training import VoteRows, vote_rows
 from domains.votes import Votes
 from experts import house
-from experts.checkpoint import CONFIG, Checkpoint, joined, load_tokenizer
+from experts.checkpoint import CONFIG, Checkpoint
 from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
 from experts.expert import write_expert
+from experts.finish import TRACK_WORK, Finish, card, finish
 from experts.foundation import HOUSE, base_checkpoint, instruct_checkpoint
-from experts.journal import RECORD, Stage, discard, read_record, run_stage
+from experts.journal import RECORD, Stage, read_record, run_stage
 from experts.preferences import load_objective
 from experts.quantized import check_methods
 from experts.ranks import agreed, rank
@@ -35,8 +35,6 @@ from experts.rewards import MODEL
 from experts.stages import align, pretrain, residual, reward, sft
 from experts.tracks import calls_stages, capped, notes, stage_names, structured_examples, summary, trainable
 
-TRACK_WORK = "track"
-FULL_WEIGHTS = ("config.json", "generation_config.json", "model*")
 SOURCE = "source.json"
 UNSEEN_SETTINGS = ("checkpoint_steps", "gradient_checkpointing", "compile", "votes")  # the same rows, the same result
 REFERENCE_ARMS = ("foundation", "instruct", "dapt", "dapt_residual")
@@ -331,60 +329,6 @@ def inputs(build: Build, settings: Training, data: Sequence[Any]) -> dict[str, A
         "base": build.base_digest,
         "data": digest_of([repr(row) for row in data]),
     }
-
-
-@dataclass(frozen=True)
-class Finish:
-    """What a trained track is made of."""
-
-    start: Checkpoint
-    data: Sequence[Example | Preference]
-    metrics: Mapping[str, Any]
-
-
-def finish(build: Build, name: str, about: str, parts: Finish, folder: Path) -> Mapping[str, Any]:
-    """Join a trained track with the adapter it started from, and complete the folder to an expert; rank 0 does it."""
-    if rank() > 0:
-        return parts.metrics
-    work = folder / TRACK_WORK
-    is_adapter = (work / CONFIG).exists()
-    if is_adapter:
-        joined(parts.start, work, folder)
-    else:
-        load_tokenizer(parts.start.tokenizer_folder).save_pretrained(folder)
-    for pattern in ("*.jsonl", "head.*", *(() if is_adapter else FULL_WEIGHTS)):
-        for path in work.glob(pattern):
-            shutil.copy(path, folder / path.name)
-    model = parts.start if is_adapter else Checkpoint(folder)
-    write_expert(folder, model.base, card(build, name, about, parts), model.tokenizer_folder)
-    discard(work)
-    return parts.metrics
-
-
-def card(build: Build, name: str, about: str, parts: Finish) -> dict[str, Any]:
-    """What `expert.json` says of a model and its making."""
-    return {
-        "name": name,
-        "about": about,
-        **build.base_name(parts.start.base),
-        "seed": build.recipe.seed,
-        "recipe_digest": digest_of(build.recipe.model_dump(mode="json")),
-        "parents": {"start": parts.start.digest(), **parents(build)},
-        "data": {"rows": digest_of([repr(row) for row in parts.data])},
-        "metrics": dict(parts.metrics),
-    }
-
-
-def parents(build: Build) -> dict[str, str]:
-    """The digests of the base model and, where they are made already, of the other two terms of the residual."""
-    found = {"base": build.base_digest}
-    for name, folder, checkpoint in (
-        ("instruct", build.house_folder, build.instruct),
-        ("dapt", build.folder / "pretrain", build.dapt),
-    ):
-        if (folder / RECORD).exists():
-            found[name] = checkpoint.digest()
-    return found
 
 
 def built_domain(home: Path, name: str) -> Domain:

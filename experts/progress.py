@@ -13,9 +13,14 @@ Item = TypeVar("Item")
 
 def bar(total: int, what: str) -> Any:
     """A bar that `update` moves on; a context that closes it."""
-    return tqdm(total=total, desc=what, disable=None, leave=False, dynamic_ncols=True)
+    return drawn(None, total, what)
 
 
 def shown(items: Sequence[Item], what: str) -> Any:
     """The items, counted in a bar as they are taken."""
-    return tqdm(items, desc=what, disable=None, leave=False, dynamic_ncols=True)
+    return drawn(items, len(items), what)
+
+
+def drawn(items: Sequence[Item] | None, total: int, what: str) -> Any:
+    """The bar of both, over the items where there are some."""
+    return tqdm(items, what, total, disable=None, leave=False, dynamic_ncols=True)

@@ -67,7 +67,8 @@ class Report:
     {arm: text}, "notes"}. `routing`: {"confusion": {"labels", "counts"} (rows = true label), "end_to_end": [{"routing":
     "oracle" | "router" | "wrong", metric: value, ...}]}. `sweep`: [{"scale", "perplexity", "instruction_following"}].
     Records of the last two may carry "intervals": {metric: {"low", "high", "n"}}, as `table(rows, key)` makes them.
-    `items`: item -> {"task", "kind", "label", "words" (of the question), "cluster" (its conversation)}, all optional.
+    `items`: item -> {"task", "kind", "kinds" (where it is of several), "label", "words" (of the question), "cluster"
+    (its conversation)}, all optional.
     `lengths`: arm -> item -> words of the answer. `openers`: arm -> how differently its answers begin.
     `judges`: one calibration a judge, {"judge", "agreement", "low",
     "high", "n", "position_flip_rate", "length_bias", "longer_wins", "trusted", "reason"}; a judge that is not trusted

@@ -1,4 +1,5 @@
-"""For whom is an arm better? A comparison within groups of items: by kind, by label, by length of the question.
+"""For whom is an arm better? A comparison within groups of items: by kind, by label, by length of the question. An item
+of several kinds is in the group of each.
 
 Every row is one more look at the same data, so all rows of the table are one Holm family.
 """
@@ -51,14 +52,27 @@ def common_items(measure: Measure, arm_a: str, arm_b: str) -> list[str]:
 def groups_of(names: Sequence[str], items: Facts) -> Iterator[tuple[str, str, frozenset[str]]]:
     """(key, group, members) of every key that splits the items, for groups of at least MIN_ITEMS."""
     known = [name for name in names if name in items]
-    for key, labels in (
-        ("kind", {name: str(items[name].get("kind") or "") for name in known}),
-        ("label", {name: str(items[name].get("label") or "") for name in known}),
-        ("question length", length_groups({name: items[name].get("words") for name in known})),
+    lengths = length_groups({name: items[name].get("words") for name in known})
+    for key, groups_by_item in (
+        ("kind", {name: kinds_of(items[name]) for name in known}),
+        ("label", {name: named(items[name].get("label")) for name in known}),
+        ("question length", {name: (group,) for name, group in lengths.items()}),
     ):
-        groups = {group: frozenset(n for n in known if labels.get(n) == group) for group in labels.values() if group}
-        if len(groups) > 1:
-            yield from ((key, group, members) for group, members in groups.items() if len(members) >= MIN_ITEMS)
+        every = dict.fromkeys(group for groups in groups_by_item.values() for group in groups)
+        found = {group: frozenset(n for n, groups in groups_by_item.items() if group in groups) for group in every}
+        if len(found) > 1:
+            split = ((group, members) for group, members in found.items() if MIN_ITEMS <= len(members) < len(known))
+            yield from ((key, group, members) for group, members in split)
+
+
+def kinds_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The kinds of an item, one by one."""
+    return tuple(map(str, facts.get("kinds") or named(facts.get("kind"))))
+
+
+def named(group: Any) -> tuple[str, ...]:
+    """A group by its name, none where it has no name."""
+    return (str(group),) if group else ()
 
 
 def length_groups(words: Mapping[str, int | None]) -> dict[str, str]:

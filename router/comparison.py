@@ -14,11 +14,12 @@ from experts.digests import digest_of
 from experts.journal import Stage
 from router.calibration import Calibrated
 from router.engine import servable
-from router.fit import HomeSources, domains_of, stored
+from router.fit import HomeSources, domains_of
 from router.material import Sources
 from router.metrics import Scored, intervals, measured, median_ms
 from router.route import Strategy
 from router.selection import strategy_of
+from router.stored import stored
 from router.strategies import fixed
 
 TABLE = "strategies.json"

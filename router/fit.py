@@ -1,7 +1,4 @@
-"""Fits the router on the training requests of the built domains, and loads it; bound to what it was fitted on.
-
-`HOME/router/router.json` holds every strategy, its temperature and threshold, and the one that won on dev.
-"""
+"""Fits the router on the training requests of the built domains, and loads it; bound to what it was fitted on."""
 
 from __future__ import annotations
 
@@ -26,8 +23,7 @@ from router.material import Material
 from router.reader import ExpertReader, expert_digest
 from router.route import Router
 from router.selection import check_digests, fit_all, router_of, strategy_module
-
-FILE = "router/router.json"
+from router.stored import FILE, stored
 
 
 @dataclass(frozen=True)
@@ -103,34 +99,24 @@ def data_digest(engine: Engine) -> str:
     return digest_of([repr(row) for split in ("train", "dev") for row in requests(engine, split)])
 
 
-def stored(home: Path) -> dict[str, Any]:
-    """The fitted router as JSON; empty when there is none."""
-    path = home / FILE
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
 def is_fitted(home: Path, engine: Engine, abstention: Abstention | None = None) -> bool:
     """Whether the router in a home was fitted on these experts and requests, with this kind of threshold."""
-    content = stored(home)
-    if not content or content["data"] != data_digest(engine):
-        return False
-    if abstention is not None and content["abstention"] != asdict(abstention):
-        return False
     sources = HomeSources(home, engine.experts, engine)
     try:
-        check(content, sources, list(content["strategies"]))
+        content = stored(home)
+        check(content, sources, list(content.get("strategies", ())))
     except UserError:
         return False
-    return True
+    if abstention is not None and content.get("abstention") != asdict(abstention):
+        return False
+    return content.get("data") == data_digest(engine)
 
 
 def check(content: Mapping[str, Any], sources: HomeSources, names: list[str]) -> None:
-    """Refuse a router that was fitted on other experts or models."""
-    fitted = content.get("strategies", {})
-    if not set(names) <= set(fitted) or set(content["labels"]) != set(sources.experts):
+    """Refuse a router that is not there, or that was fitted on other experts or models."""
+    if not content:
+        raise UserError(f"There is no router in '{sources.home}'. Run 'expertsmith build' again to fit one.")
+    if not set(names) <= set(content["strategies"]) or set(content["labels"]) != set(sources.experts):
         raise UserError(
             f"The router in '{sources.home}' was not fitted on the experts that are there. "
             "Run 'expertsmith build' again."

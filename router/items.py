@@ -15,7 +15,8 @@ def item_facts(*domains: Domain) -> dict[str, dict[str, Any]]:
     """Facts by item id for all test rows: what subgroups are made of, and what clusters the statistics.
 
     Rows whose first user turn is the same belong to one conversation, whose name is the id of its first row. Sections
-    of one document belong together too, under the document's name.
+    of one document belong together too, under the document's name. A preference row is of all the kinds of its rejected
+    answers.
     """
     found: dict[str, dict[str, Any]] = {}
     opened: dict[str, str] = {}
@@ -29,8 +30,9 @@ def item_facts(*domains: Domain) -> dict[str, dict[str, Any]]:
                 facts = {"task": task, "kind": row.kind, "label": label, "digest": content_digest(row)}
                 found[row.id] = facts | _turns(row.id, row.prompt, opened)
         for preference in domain.preferences("test"):
-            kinds = ", ".join(sorted(set(preference.rejected_kinds)))
-            facts = {"task": "preferences", "kind": kinds, "label": "", "digest": content_digest(preference)}
+            kinds = sorted(set(preference.rejected_kinds))
+            facts = {"task": "preferences", "kind": ", ".join(kinds), "kinds": kinds, "label": ""}
+            facts |= {"digest": content_digest(preference)}
             found[preference.id] = facts | _turns(preference.id, preference.prompt, opened)
     return found
 

@@ -4,7 +4,8 @@ A file in `router/strategies/` has a dataclass `Strategy` (see `route.Strategy`)
 
     fit(material) -> Strategy             on the train split; `strategy.held_out` may hold its dev probabilities (N, L)
     refit(material, strategy) -> Strategy optional: the same settings on train and dev, once dev has been used
-    as_dict(strategy) -> dict             JSON
+    Fit                                   a pydantic model of its JSON, which a stored fit is checked against
+    as_dict(strategy) -> dict             that JSON
     from_dict(values, labels, sources, parts) -> Strategy
     digests(values, sources) -> dict      what the fit is bound to: name of the thing -> digest
     PARTS                                 optional: the strategies that it is made of
@@ -14,12 +15,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator, FiniteFloat
 
 from domains.example import Utterance
 from router.calibration import FloatArray
 from router.encoder import Encoder
 from router.reader import Reader
+
+
+def rectangular(rows: list[list[float]]) -> list[list[float]]:
+    """Rows that are all of one length."""
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("the rows are of different lengths")
+    return rows
+
+
+Vector = list[FiniteFloat]
+Matrix = Annotated[list[Vector], AfterValidator(rectangular)]
 
 
 class Sources(Protocol):

@@ -142,9 +142,8 @@ def add_bench(verbs: Any) -> None:
         help="preference, objectives, recommendation, references, residual, device, router, evaluation, scaling, "
         "serving, improve, edge or tools",
     )
-    bench.add_argument(
-        "--data", type=Path, metavar="FILE.jsonl", help="router: rows {text, label}; objectives: preference rows"
-    )
+    about = "router: rows {text, label}, where nobody should answer the label is oos; objectives: preference rows"
+    bench.add_argument("--data", type=Path, metavar="FILE.jsonl", help=about)
     bench.add_argument("--recipe", help="objectives: the model and the settings for --data")
     bench.add_argument("--bytes", type=int, dest="num_bytes", metavar="N", help="residual: size of the pair (2e9)")
     bench.add_argument("--python", metavar="PATH", help="residual: interpreter that has mergekit and residuals")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from domains.splits import DEV_SHARE, TRAIN_SHARE
 OUT_OF_SCOPE = frozenset({GENERAL, "out_of_scope", "out-of-scope", "oos", "none"})
 SPLIT_NAMES: dict[str, Split] = {"train": "train", "dev": "dev", "val": "dev", "validation": "dev", "test": "test"}
 CARVED_SHARE = 0.2
+PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Rows:
-    """Requests by split, and the labels with `general` last."""
+    """Requests by split, and the labels with `general` last. `notes`: what was left out."""
 
     train: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be learnt from or measured on."""
@@ -55,10 +57,9 @@ def read_rows(path: Path) -> Rows:
     """The rows of a file, one per text. A label that means out of scope (`general`, `out_of_scope`, `out-of-scope`,
     `oos`, `none`, in any case) counts as `general`. Rows without a `split` are split by a hash of the text; where the
     file has train rows and no dev rows, a fifth of the train rows become dev."""
-    reading = read_jsonl(path, parse_labelled)
-    if reading.problems:
-        raise UserError(f"{len(reading.problems)} bad rows, the first: {reading.problems[0]}")
-    found = list({" ".join(row.utterance.text.split()): row for row in reversed(reading.records)}.values())
+    records = good_rows(path)
+    by_text = {plain(row): row for row in reversed(records)}
+    found = list(by_text.values())
     given = [row for row in found if row.split]
     parts: dict[str, list[Utterance]] = {split: [r.utterance for r in given if r.split == split] for split in SPLITS}
     if parts["train"] and not parts["dev"]:
@@ -66,7 +67,34 @@ def read_rows(path: Path) -> Rows:
     free = cut([row.utterance for row in found if not row.split], (TRAIN_SHARE, TRAIN_SHARE + DEV_SHARE))
     for split, rows in zip(SPLITS, free, strict=True):
         parts[split] += rows
-    return Rows(*(tuple(parts[split]) for split in SPLITS))
+    return Rows(*(tuple(parts[split]) for split in SPLITS), notes=tuple(repeated(records, by_text)))
+
+
+def good_rows(path: Path) -> tuple[Labelled, ...]:
+    """The rows of a file; bad ones are refused, each with its line."""
+    reading = read_jsonl(path, parse_labelled)
+    problems = reading.problems
+    if problems:
+        shown = " ".join(map(str, problems[:PROBLEMS_SHOWN]))
+        more = f" And {len(problems) - PROBLEMS_SHOWN} more." if len(problems) > PROBLEMS_SHOWN else ""
+        raise UserError(f"{len(problems)} bad rows. {shown}{more}")
+    return reading.records
+
+
+def plain(row: Labelled) -> str:
+    """The text of a row, blanks aside."""
+    return " ".join(row.utterance.text.split())
+
+
+def repeated(rows: Sequence[Labelled], by_text: Mapping[str, Labelled]) -> Iterator[str]:
+    """What to say of rows whose text an earlier one has."""
+    num_repeated = len(rows) - len(by_text)
+    num_other = sum(row.utterance.label != by_text[plain(row)].utterance.label for row in rows)
+    if num_repeated:
+        yield (
+            f"{num_repeated} rows repeat the text of an earlier one and are left out, {num_other} of them although "
+            "they have another label."
+        )
 
 
 def parse_labelled(row: dict[str, Any]) -> Labelled:
@@ -107,8 +135,13 @@ def domain_rows(domains: Sequence[Domain]) -> Rows:
 
 
 def shortened(rows: Rows, limit: int) -> Rows:
-    """At most `limit` test rows, spread over the labels."""
-    by_label = {label: [row for row in rows.test if row.label == label] for label in rows.labels}
+    """At most `limit` dev and test rows each, spread over the labels."""
+    return replace(rows, dev=spread(rows.dev, rows.labels, limit), test=spread(rows.test, rows.labels, limit))
+
+
+def spread(rows: Sequence[Utterance], labels: Sequence[str], limit: int) -> tuple[Utterance, ...]:
+    """At most `limit` rows, the labels in turn."""
+    by_label = {label: [row for row in rows if row.label == label] for label in labels}
     turns = max((len(mine) for mine in by_label.values()), default=0)
     picked = [mine[i] for i in range(turns) for mine in by_label.values() if i < len(mine)]
-    return replace(rows, test=tuple(picked[:limit]))
+    return tuple(picked[:limit])

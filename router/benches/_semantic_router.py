@@ -1,5 +1,5 @@
 """The `semantic-router` library as a baseline, with the same encoder and the same examples, calibrated on dev by its
-own `fit`. The README says how to install it; without it the row is left out.
+own `fit`. The README says how to install it; without it the row has a reason and no numbers.
 
 Two ways to use it are tried, and the better one on dev is taken: requests that no expert should get are a route of
 their own, or they match no route.
@@ -57,7 +57,9 @@ def fit(
 
 
 def calibrated(router: Any, dev: Sequence[Utterance], names: Sequence[str]) -> None:
-    """Fit the library's calibrator, unless dev has only right or only wrong answers, which it refuses."""
+    """Fit the library's calibrator, unless dev has no, only right or only wrong answers, which it refuses."""
+    if not dev:
+        return
     wanted = [row.label if row.label in names else None for row in dev]
     try:
         router.fit([row.text for row in dev], wanted)

@@ -1,5 +1,9 @@
 """A SetFit-like baseline (Tunstall et al. 2022, arXiv 2209.11055): the encoder is tuned on pairs of examples to give
-the same label a cosine of 1 and different labels 0, then a logistic head reads its vectors."""
+the same label a cosine of 1 and different labels 0, then a logistic head reads its vectors.
+
+The tuning is bounded: with more than 120 examples there are fewer pairs of each than the 20 + 20 of the paper, so that
+all pairs are MAX_STEPS batches, and of a text the first MAX_TOKENS tokens are read.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from domains.example import Utterance
+from experts.progress import shown
 
-PAIRS_PER_EXAMPLE = 20  # of each kind, as in the paper
+PAIRS_PER_EXAMPLE = 20  # of each kind, as in the paper; the most where there are many examples
 BATCH_PAIRS = 16
 LEARNING_RATE = 2e-5
 MAX_STEPS, QUICK_STEPS = 300, 20
+MAX_TOKENS = 64  # of a text while tuning
 WARM_UP = 0.1
 
 
@@ -32,6 +38,8 @@ class Strategy:
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Probabilities over the labels; one without examples gets none."""
+        if not texts:
+            return []
         known = [self.labels[place] for place in self.head.classes_]
         rows = self.head.predict_proba(vectors(self.encoder, texts))
         nothing = dict.fromkeys(self.labels, 0.0)
@@ -44,7 +52,9 @@ def fit(folder: Path, rows: Sequence[Utterance], labels: Sequence[str], quick: b
 
     encoder = SentenceTransformer(str(folder), device="cpu")
     targets = [list(labels).index(row.label) for row in rows]
+    whole, encoder.max_seq_length = encoder.max_seq_length, MAX_TOKENS
     tune(encoder, [row.text for row in rows], targets, QUICK_STEPS if quick else MAX_STEPS)
+    encoder.max_seq_length = whole
     head = LogisticRegression(max_iter=1000).fit(vectors(encoder, [row.text for row in rows]), targets)
     return Strategy(encoder, head, tuple(labels))
 
@@ -56,7 +66,8 @@ def vectors(encoder: Any, texts: Sequence[str]) -> Any:
 
 def tune(encoder: Any, texts: Sequence[str], targets: Sequence[int], max_steps: int) -> None:
     """Contrastive steps with the squared error of the cosine, a warm-up and a linear decay."""
-    pairs = contrastive_pairs(targets)[: max_steps * BATCH_PAIRS]
+    most = max_steps * BATCH_PAIRS
+    pairs = contrastive_pairs(targets, most // (2 * len(targets)))[:most]
     batches = [pairs[i : i + BATCH_PAIRS] for i in range(0, len(pairs), BATCH_PAIRS)]
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     warm = max(1, int(WARM_UP * len(batches)))
@@ -65,7 +76,7 @@ def tune(encoder: Any, texts: Sequence[str], targets: Sequence[int], max_steps: 
     )
     encoder.train()
     torch.manual_seed(0)
-    for batch in batches:
+    for batch in shown(batches, "Tuning"):
         first, second = (embedded(encoder, [texts[pair[side]] for pair in batch]) for side in (0, 1))
         wanted = torch.tensor([float(targets[a] == targets[b]) for a, b in batch])
         loss = (torch.cosine_similarity(first, second) - wanted).square().mean()
@@ -82,14 +93,17 @@ def embedded(encoder: Any, texts: Sequence[str]) -> Tensor:
     return found
 
 
-def contrastive_pairs(targets: Sequence[int], seed: int = 0) -> list[tuple[int, int]]:
-    """Shuffled pairs: for each example as many partners of its label as of other labels."""
+def contrastive_pairs(targets: Sequence[int], each: int = PAIRS_PER_EXAMPLE, seed: int = 0) -> list[tuple[int, int]]:
+    """Shuffled pairs: for each example as many partners of its label as of other labels; `each` of both, but one at
+    least and PAIRS_PER_EXAMPLE at most."""
     generator = np.random.default_rng(seed)
+    size, target_N = max(1, min(each, PAIRS_PER_EXAMPLE)), np.array(targets)
+    of_label = {target: np.flatnonzero(target_N == target) for target in set(targets)}
+    of_others = {target: np.flatnonzero(target_N != target) for target in set(targets)}
     found = []
     for first, target in enumerate(targets):
-        same = [i for i, other in enumerate(targets) if other == target and i != first]
-        different = [i for i, other in enumerate(targets) if other != target]
-        for partners in (same, different):
-            if partners:
-                found += [(first, int(i)) for i in generator.choice(partners, PAIRS_PER_EXAMPLE)]
+        same = of_label[target]
+        for partners in (same[same != first], of_others[target]):
+            if len(partners):
+                found += [(first, int(i)) for i in generator.choice(partners, size)]
     return [found[i] for i in generator.permutation(len(found))]

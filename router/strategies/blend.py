@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, FiniteFloat
 from torch import Tensor
 
 from router.calibration import FloatArray, log_probabilities, rows_of, soft_cross_entropy, softmax, table
-from router.material import Material, Sources
+from router.material import Material, Sources, Vector
 from router.minimum import minimised
 from router.route import Strategy as Part
 
@@ -101,6 +102,20 @@ def solved(logs_PNL: FloatArray, targets: Sequence[int], strength: float) -> tup
 
     point = minimised(loss, start)
     return point[:num_parts].numpy(), point[num_parts:].numpy()
+
+
+class Weights(BaseModel):
+    """One weight per part."""
+
+    few_shot: FiniteFloat
+    nearest: FiniteFloat
+
+
+class Fit(BaseModel):
+    """The JSON of a fitted strategy."""
+
+    weights: Weights
+    bias: Vector
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:

@@ -8,19 +8,21 @@ linear map of the label scores is learnt from training requests that are not in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
-from domains.domain import GENERAL
+from domains.domain import CALLS, GENERAL, TRACKS
 from domains.example import Utterance
 from experts.digests import digest_of
 from router.calibration import soft_cross_entropy
 from router.label_map import LabelMap, fit_map
-from router.material import Material, Sources
+from router.material import Material, Matrix, Sources, Vector
 from router.prefix_cache import PrefixCache
 from router.reader import Reader
 from router.turns import shortened
@@ -36,12 +38,12 @@ HEADER = "Choose who answers each request.\n\n"
 
 def label_text(expert: str) -> str:
     """How an expert (or any label) is called in the prompt."""
-    domain, slash, track = expert.partition("/")
+    domain, _, track = expert.partition("/")
     if expert == GENERAL:
         return " other"
-    if slash:
+    if track in (*TRACKS, CALLS):
         return f" {domain} {'question' if track == 'conversation' else 'task'}"
-    return " " + " ".join(expert.replace("_", " ").replace("-", " ").split())
+    return " " + (" ".join(re.sub("[/_-]", " ", expert).split()) or expert)
 
 
 @dataclass
@@ -176,6 +178,16 @@ def map_rows(rows: Sequence[Utterance], labels: Sequence[str], used: set[str]) -
     ]
     turns = [mine[i] for i in range(max(map(len, by_label))) for mine in by_label if i < len(mine)]
     return turns[: max(MAP_ROWS, 2 * len(labels))]
+
+
+class Fit(BaseModel):
+    """The JSON of a fitted strategy; a shot is a request and its label."""
+
+    labels: list[str]
+    shots: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
+    weights: Matrix
+    bias: Vector
+    calibrated: bool
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from domains.errors import UserError
 from domains.example import Utterance
 from experts.digests import digest_of
 from router.calibration import FloatArray, rows_of, softmax
 from router.encoder import Encoder
-from router.material import Material, Sources
+from router.material import Material, Matrix, Sources, Vector
 
 STRENGTH = 30.0  # of the head: the inverse of its regularisation
 NUM_NEIGHBOURS = 3
@@ -58,7 +59,8 @@ class Strategy:
 
 def joined(vectors_N2D: FloatArray) -> FloatArray:
     """Both layers as one unit vector (N, 2 D)."""
-    found: FloatArray = vectors_N2D.reshape(len(vectors_N2D), -1) / np.sqrt(2)
+    num_texts, num_layers, size = vectors_N2D.shape
+    found: FloatArray = vectors_N2D.reshape(num_texts, num_layers * size) / np.sqrt(2)
     return found
 
 
@@ -97,6 +99,15 @@ def expand(model: Any, size: int) -> tuple[FloatArray, FloatArray]:
     for row, label in enumerate(model.classes_):
         weights[label], bias[label] = coefficients[row], intercepts[row]
     return weights, bias
+
+
+class Fit(BaseModel):
+    """The JSON of a fitted strategy."""
+
+    weights: Matrix
+    bias: Vector
+    examples: Matrix
+    targets: list[int]
 
 
 def as_dict(strategy: Strategy) -> dict[str, Any]:

@@ -190,6 +190,23 @@ def test_small_groups_and_single_groups_are_no_looks():
     assert subgroups([(measure, "a", "b")], {}) == []
 
 
+def test_an_item_of_several_kinds_is_in_the_group_of_each():
+    """Items 0-3 are cold, 4-7 cold and short, 8-11 short: eight items of each kind, four of them in both. a - b is 3 in
+    the first third, 1 in the second and -1 in the last: 2 over the cold ones and 0 over the short ones."""
+    kinds = [["cold"]] * 4 + [["cold", "short"]] * 4 + [["short"]] * 4
+    items = {f"i{place}": {"kind": ", ".join(each), "kinds": each} for place, each in enumerate(kinds)}
+    (measure,) = measures(rows("a", [3.0] * 4 + [1.0] * 4 + [-1.0] * 4) + rows("b", [0.0] * 12))
+    found = {s.group: s.comparison for s in subgroups([(measure, "a", "b")], items)}
+    assert {group: (c.n, c.difference) for group, c in found.items()} == {"cold": (8, 2.0), "short": (8, 0.0)}
+
+
+def test_a_kind_of_every_item_is_no_look():
+    """It would be the comparison over all items once more."""
+    items = {f"i{place}": {"kinds": ["cold", "short"] if place % 2 else ["cold"]} for place in range(12)}
+    (measure,) = measures(better_and_base(12))
+    assert [s.group for s in subgroups([(measure, "a", "b")], items)] == ["short"]
+
+
 def test_length_groups_are_thirds():
     found = length_groups({str(words): words for words in (1, 2, 3, 10, 11, 12, 50, 60, 70)})
     assert [list(found.values()).count(group) for group in dict.fromkeys(found.values())] == [3, 3, 3]

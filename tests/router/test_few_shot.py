@@ -153,6 +153,11 @@ def test_labels_in_the_prompt():
     assert texts == [" toy question", " toy task", " other"]
 
 
+def test_labels_that_are_no_experts_keep_all_their_words():
+    texts = [few_shot.label_text(name) for name in ("cards/lost", "cards/late", "top_up-failed", "tools/calls", "/")]
+    assert texts == [" cards lost", " cards late", " top up failed", " tools task", " /"]
+
+
 def test_saved_and_read_back(reader, fitted):
     sources, values = Given(WordEncoder(), reader), few_shot.as_dict(fitted)
     again = few_shot.from_dict(values, LABELS, sources, {})

@@ -39,6 +39,14 @@ def test_labels_are_known_and_training_rows_are_not_items(tmp_path):
     assert {row.id for row in domain.preferences("test")} <= found.keys()
 
 
+def test_a_preference_row_is_of_the_kinds_of_its_rejected_answers(tmp_path):
+    domain = Domain.load(write_domain(tmp_path / "toy"))
+    found = item_facts(domain)
+    kinds = {row.id: found[row.id]["kinds"] for row in domain.preferences("test")}
+    assert kinds == {row.id: sorted(row.rejected_kinds) for row in domain.preferences("test")}
+    assert {len(each) for each in kinds.values()} == {1, 2}
+
+
 def test_sections_of_one_document_are_one_unit_and_content_has_a_digest(tmp_path):
     domain = Domain.load(write_domain(tmp_path / "toy"))
     found = item_facts(domain)

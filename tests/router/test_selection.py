@@ -21,8 +21,10 @@ from router.fit import FILE, HomeSources, fit_router, is_fitted, load_router, re
 from router.material import Given, Material
 from router.reader import ExpertReader
 from router.selection import check_digests, fit_all, router_of, strategy_of
+from router.stored import problems
 from router.strategies import blend, nearest
 from tests.fakes_router import Keywords, WordEncoder
+from ui.cli import main
 
 LABELS = ("toy/conversation", "toy/structured", "general")
 
@@ -50,6 +52,7 @@ def content(material):
 
 def test_everything_that_learns_is_fitted(content):
     assert content["strategies"].keys() == {"few_shot", "nearest", "blend"}
+    assert list(problems(content)) == []
     assert content["labels"] == list(LABELS)
     assert sum(content["priors"].values()) == pytest.approx(1)
     for values in content["strategies"].values():
@@ -89,6 +92,13 @@ def test_a_label_without_training_requests_is_never_chosen(sources, domain):
     rows = [row for row in domain.utterances("train") if row.label != "general"]
     fitted = nearest.fit(Material(LABELS, rows, (), sources))
     assert all(scores["general"] < 1e-6 for scores in fitted(["Sing of a kettle", "Classify it"]))
+
+
+def test_without_dev_rows_everything_is_fitted(domain, sources):
+    """Nothing can be chosen there: no temperature, no threshold, and the first of equal defaults."""
+    content = fit_all(Material(LABELS, domain.utterances("train"), (), sources), Abstention())
+    assert [(values["temperature"], values["threshold"]) for values in content["strategies"].values()] == [(1, 0)] * 3
+    assert nearest.fit(Material(LABELS, domain.utterances("train"), (), sources))([]) == []
 
 
 def test_one_label_is_too_few(sources):
@@ -242,16 +252,43 @@ def test_a_fit_is_for_these_requests_and_settings(home, domain):
     ("change", "said"),
     [
         (lambda stored: stored | {"labels": ["general"]}, "not fitted on the experts"),
-        (lambda stored: {}, "not fitted on the experts"),
-        (lambda stored: stored | {"strategies": {}}, "not fitted on the experts"),
+        (lambda stored: {}, "labels is missing"),
+        (lambda stored: stored | {"strategies": {}}, "not among its strategies"),
+        (lambda stored: [], "valid dictionary"),
     ],
 )
 def test_a_router_that_does_not_fit_the_home_is_refused(home, tmp_path, change, said):
-    shutil.copytree(home, tmp_path / "home")
-    path = tmp_path / "home" / FILE
+    """Wherever it is read; only a build goes on, and fits it again."""
+    folder = shutil.copytree(home, tmp_path / "home")
+    path, engine = folder / FILE, Engine(folder)
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(UserError, match=said):
-        load_router(tmp_path / "home")
+        load_router(folder)
+    with pytest.raises(UserError, match=said):
+        load_router(folder, "nearest", engine)
+    assert not is_fitted(folder, engine)
+    assert load_router(folder, "fixed")("anything").expert == "general"
+
+
+def test_a_damaged_router_is_told_by_the_commands_and_fitted_again_by_a_build(home, tmp_path, capsys):
+    folder = shutil.copytree(home, tmp_path / "home")
+    (folder / FILE).write_text('{"labels": [')
+    with pytest.raises(UserError, match="not JSON"):
+        comparison_stage(folder)
+    assert main(["route", "Classify the kettle", "--home", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"expertsmith: The router in {folder / FILE} cannot be used: it is not JSON.")
+    assert (said.count("\n"), "'expertsmith build'" in said) == (1, True)
+    fit_router(folder, Engine(folder))
+    assert is_fitted(folder, Engine(folder))
+
+
+def test_a_home_without_a_router_says_so(home, tmp_path):
+    folder = shutil.copytree(home, tmp_path / "home")
+    (folder / FILE).unlink()
+    assert not is_fitted(folder, Engine(folder))
+    with pytest.raises(UserError, match=r"no router in .* 'expertsmith build'"):
+        load_router(folder)
 
 
 def test_other_adapter_weights_are_refused(home, tmp_path):
