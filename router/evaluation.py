@@ -199,6 +199,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
     for pair in compared_arms(run):
         run_reported(run, pairwise_stage(run, *pair, questions(run)))
     rows = list(all_rows(run))
+    untrusted = [name for name in distrusted(judges) if name in run.judge_names]  # the LLM judge is not asked there
     texts = {arm: read_json(arm_folder(run, arm) / TEXTS) for arm in run.arms}
     return Report(
         domain=run.domain.name,
@@ -207,7 +208,7 @@ def evaluate(run: Evaluation, router: Router | None, command: str) -> Report:
         rows=rows,
         provenance=provenance(run, command) | {"failures": failures(counted(run, rows)).as_dict()},
         samples=samples(run),
-        routing=routing(run, router, distrusted(judges)) if router and CALLS not in run.domain.tracks else {},
+        routing=routing(run, router, untrusted) if router and CALLS not in run.domain.tracks else {},
         sweep=sweep(run) if run.is_swept else [],
         notes=notes(run),
         items=item_facts(run.domain, Domain.load(HOUSE)),

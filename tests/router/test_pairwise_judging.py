@@ -17,9 +17,11 @@ from judges.report import Report
 from judges.scorers.llm_judge import Judge as LlmJudge
 from router.evaluation import Evaluation, evaluate
 from router.pairwise_judging import compared_arms
+from router.route import Router
 from router.steps import steps
 from tests.fakes_judges import Body, said, scripted_endpoint
 from tests.router.conftest import with_settings
+from tests.router.test_evaluation import ByPunctuation
 
 ARMS = ("instruct", "instruct_prompted", "dapt_residual", "conversation")
 CLAIMED = {("conversation", other) for other in ARMS[:3]}
@@ -139,3 +141,17 @@ def test_our_weak_model_decides_nothing_even_if_it_passes_its_probes(few_rows: B
     assert {judge["trusted"] for judge in report.judges} == {False}
     assert {found.trusted for found in report.pairs} == {False}
     assert report.untrusted == ("llm_judge", "llm_judge_pairwise")
+
+
+def test_a_judge_of_pairs_that_is_not_trusted_costs_no_other_measurement(few_rows: Build, tmp_path: Path):
+    """Nothing but its calibration and the pairs is new when pairs are compared after a report without them."""
+    router, lines = Router(ByPunctuation(), "by_punctuation", 0.0), list[str]()
+    with scripted_endpoint(by_place) as endpoint:
+        judge = LlmJudge("overall", endpoint.url, "m", use_logprobs=False, cache=str(tmp_path / "cache"), retries=0)
+        for pairwise in (False, True):
+            lines.clear()
+            build = with_settings(few_rows, pairwise=pairwise, judge_limit=2)
+            report = evaluate(Evaluation(build, lines.append, (), ARMS, judge, "m"), router, "")
+    assert "llm_judge_pairwise" in report.untrusted
+    assert len(lines) == 1 + len(CLAIMED)
+    assert all("against" in line or "llm_judge_pairwise" in line for line in lines)
