@@ -21,8 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The modules that were imported stay: a collection of garbage, of which the evaluation asks for many, need not walk
-    through them each time."""
+    """What was imported stays: no collection of garbage, of which an evaluation asks for many, needs to look at it."""
     gc.collect()
     gc.freeze()
 
