@@ -67,7 +67,8 @@ def read_rows(path: Path) -> Rows:
     free = cut([row.utterance for row in found if not row.split], (TRAIN_SHARE, TRAIN_SHARE + DEV_SHARE))
     for split, rows in zip(SPLITS, free, strict=True):
         parts[split] += rows
-    return Rows(*(tuple(parts[split]) for split in SPLITS), notes=tuple(repeated(records, by_text)))
+    train, dev, test = (tuple(parts[split]) for split in SPLITS)
+    return Rows(train, dev, test, tuple(repeated(records, by_text)))
 
 
 def good_rows(path: Path) -> tuple[Labelled, ...]:
@@ -131,7 +132,8 @@ def text_hash(text: str) -> str:
 
 def domain_rows(domains: Sequence[Domain]) -> Rows:
     """The routing rows of domains by their own splits."""
-    return Rows(*(tuple(row for domain in domains for row in domain.utterances(split)) for split in SPLITS))
+    train, dev, test = (tuple(row for domain in domains for row in domain.utterances(split)) for split in SPLITS)
+    return Rows(train, dev, test)
 
 
 def shortened(rows: Rows, limit: int) -> Rows:
