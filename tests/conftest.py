@@ -1,5 +1,5 @@
 """Folders that are costly to make and that no test changes: the fake foundation and one finished build over it. And the
-order of the tests: those of the whole path, which take minutes, begin, so that no process is left with them alone."""
+order of the tests: files with slow ones begin, so that no process is left with them alone."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of this folder, which hold tests of the whole path, before those of its sub-folders."""
-    items.sort(key=lambda item: item.path.parent != HERE)
+    """Files of this folder, which hold tests of the whole path, then others with slow tests, then the quick ones."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.parent != HERE, item.path not in slow))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

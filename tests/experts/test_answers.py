@@ -147,6 +147,7 @@ def test_the_key_is_the_model_the_prompt_and_the_limit():
     assert key not in [*others, answer_key("m", PROMPTS[0], Decoding(6, 2))]
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_finished_row(tmp_path):
     """A process that answers and says each key once its row is written is killed after some; all said rows are there,
     and the rerun adds the rest: the file then has each answer once, equal to an undisturbed run."""

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from experts.benches.evaluation import answered_rows, difference, prompts, race, run
+from experts.benches import evaluation
+from experts.benches.evaluation import Size, answered_rows, difference, prompts, race, run
 
 
 def test_references_have_several_answers():
@@ -39,7 +40,8 @@ def test_the_largest_difference():
 
 
 @pytest.mark.slow
-def test_the_keys_and_the_agreement():
+def test_the_keys_and_the_agreement(monkeypatch):
+    monkeypatch.setattr(evaluation, "QUICK", Size(prompts=6, new_tokens=12, rows=16, rounds=1))
     found = run(quick=True)
     names = ["sequential_seconds", "batched_seconds", "bertscore_package_seconds", "bertscore_ours_seconds"]
     assert list(found) == [*names, "max_abs_difference"]

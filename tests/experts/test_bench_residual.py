@@ -88,6 +88,7 @@ def test_too_few_bytes_are_refused():
         run(num_bytes=5)
 
 
+@pytest.mark.slow
 def test_a_merge_takes_the_memory_of_some_blocks(tmp_path):
     """A model of 180 MB in bf16 against one of 60 MB: the memory does not follow the model's size."""
     memory_mb = []

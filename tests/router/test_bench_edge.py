@@ -52,6 +52,7 @@ def test_the_table_has_a_row_for_every_form(home):
         assert rows["gguf q4_0"]["not_run"] == NO_LLAMA
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_gives_its_last_words(home, tmp_path):
     expert = built_experts(home)["kit/calls"]
     tokenizer = load_tokenizer(expert.folder)

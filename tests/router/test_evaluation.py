@@ -14,6 +14,8 @@ from router.route import Router
 from router.steps import Numbered, steps
 from ui.report_page import render
 
+pytestmark = pytest.mark.slow
+
 
 class ByPunctuation:
     """Questions go to the one expert, everything else to the other; always 80% sure."""

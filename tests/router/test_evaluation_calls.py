@@ -13,6 +13,8 @@ from router.fit import requests
 from tests.fakes_tools import tiny_tools_build
 from ui.report_page import render
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):

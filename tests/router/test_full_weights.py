@@ -15,7 +15,10 @@ from ui.cli import main
 FEW = [f"evaluation.{name}=2" for name in ("limit", "label_limit", "instruction_limit", "preference_limit")]
 OVERRIDES = ["pretrain.method=full", *FEW, "evaluation.document_limit=2", "evaluation.memorisation_limit=2",
              "evaluation.max_new_tokens=4"]  # fmt: skip
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,8 @@ from tests.fakes_judges import Body, said, scripted_endpoint
 from tests.router.conftest import with_settings
 from tests.router.test_evaluation import ByPunctuation
 
+pytestmark = pytest.mark.slow
+
 ARMS = ("instruct", "instruct_prompted", "dapt_residual", "conversation")
 CLAIMED = {("conversation", other) for other in ARMS[:3]}
 BETTER = {quoted(probe.better) for probe in load_probes()}

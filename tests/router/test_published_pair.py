@@ -21,7 +21,10 @@ from router.engine import Engine
 from tests.fakes import END, START, byte_tokenizer, perturbed, tiny_build, write_model
 
 ASK = (Message("user", "Where does the kettle go?"),)
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")

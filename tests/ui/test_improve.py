@@ -93,6 +93,7 @@ def test_what_a_user_can_fix_is_said_in_one_line(home, capsys, arguments, messag
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_bench_measures_four_arms_and_goes_on(home, monkeypatch):
     case = Case("toy", EXPERT, Improve(**TINY), limit=4, verifier=Digest())
     before = weights_digest(home / EXPERT)

@@ -56,7 +56,8 @@ def kept(home):
 def test_a_kill_in_a_burst_of_the_trainer_loses_no_verified_pair(built, tmp_path, mode):
     """Killed when the burst has written its first checkpoint: every lesson of a finished thread is in the buffer when
     the same command has ended, and where answers wait for training, the outcome is that of a run without a kill."""
-    homes = [shutil.copytree(built.home, tmp_path / name) for name in ("killed", "whole")]
+    names = ("killed", "whole") if mode == "sync" else ("killed",)
+    homes = [shutil.copytree(built.home, tmp_path / name) for name in names]
     with started(homes[0], mode) as first:
         until = time.monotonic() + 120
         while not checkpoints(homes[0]):
@@ -73,7 +74,7 @@ def test_a_kill_in_a_burst_of_the_trainer_loses_no_verified_pair(built, tmp_path
             results.append(json.loads(process.communicate(timeout=300)[0].splitlines()[-1]))
             assert process.returncode == 0
     assert before <= verified(homes[0]) <= kept(homes[0])
-    assert results[0]["version"] == results[1]["version"] == 1
+    assert {result["version"] for result in results} == {1}
     if mode == "sync":
         assert verified(homes[0]) == verified(homes[1])
         assert results[0]["threads"] == results[1]["threads"]
