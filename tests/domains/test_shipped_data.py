@@ -163,6 +163,10 @@ def tools():
     return Domain.load("tools")
 
 
+def test_the_audit_refuses_no_tools(tools):
+    assert audit_domain(tools, "tools").level != "refuse"
+
+
 def test_tools_have_functions_calls_and_every_kind(tools):
     """60 functions, each called in some row; 300 calls in 330 rows; every kind in every split."""
     rows = tools.records("calls.jsonl")
