@@ -175,7 +175,8 @@ def test_hanging_up_frees_the_assistant() -> None:
     with running(ScriptedAssistant(delay_seconds=0.05, words=["word"] * 1000)) as slow:
         body = {"model": AUTO, "messages": CARE, "stream": True, "max_tokens": MAX_TOKENS}
         with httpx.stream("POST", f"{slow.url}/v1/chat/completions", json=body, timeout=20) as response:
-            assert next(response.iter_lines()).startswith("data: ")
+            lines = response.iter_lines()  # without a name it is dropped at once, which closes the connection
+            assert next(lines).startswith("data: ")
             wait_for(slow.assistant.speaking.locked)
         assert slow.assistant.speaking.acquire(timeout=10)
         slow.assistant.speaking.release()
