@@ -36,9 +36,10 @@ def side_by_side(tasks: Sequence[Task], jobs: int) -> None:
                 running.append(waiting.pop(0))
                 running[-1].start()
             wait([process.sentinel for process in running])
-            for process in running:
-                tell_if_killed(process.exitcode)
-            running = [process for process in running if process.is_alive()]
+            codes = [process.exitcode for process in running]  # asked once: one may end at any moment
+            for code in codes:
+                tell_if_killed(code)
+            running = [process for process, code in zip(running, codes, strict=True) if code is None]
     finally:
         for process in running:
             process.terminate()
