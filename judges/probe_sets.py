@@ -41,17 +41,9 @@ class ProbeSet:
     @classmethod
     def of(cls, judge: str, shipped: Sequence[Probe], own: Sequence[Probe] = ()) -> ProbeSet:
         """Tell the probes apart that the judge's head was trained on."""
-        kept = [
-            (probe, known)
-            for probes in (shipped, own)
-            for probe, known in zip(probes, seen(judge, probes), strict=True)
-        ]
-        unseen = {id(probe) for probe, known in kept if not known}
-        return cls(
-            tuple(probe for probe in shipped if id(probe) in unseen),
-            tuple(probe for probe in own if id(probe) in unseen),
-            tuple(probe for probe, known in kept if known),
-        )
+        new, old = parted(judge, shipped)
+        new_own, old_own = parted(judge, own)
+        return cls(new, new_own, (*old, *old_own))
 
     @property
     def unseen(self) -> tuple[Probe, ...]:
@@ -66,6 +58,13 @@ class ProbeSet:
     def first(self, count: int) -> ProbeSet:
         """So many of each."""
         return ProbeSet(self.shipped[:count], self.own[:count], self.seen[:count])
+
+
+def parted(judge: str, probes: Sequence[Probe]) -> tuple[tuple[Probe, ...], tuple[Probe, ...]]:
+    """The probes that are new to the judge's head, and those that it was trained on."""
+    known = seen(judge, probes)
+    new, old = (tuple(p for p, k in zip(probes, known, strict=True) if k == was_seen) for was_seen in (False, True))
+    return new, old
 
 
 @dataclass(frozen=True)
