@@ -103,6 +103,11 @@ def judge_of(metric: str, judges: Collection[str]) -> str | None:
     return next((judge for judge in judges if re.fullmatch(rf"{re.escape(judge)}([._:/-].*)?", name)), None)
 
 
+def is_of_llm(metric: str) -> bool:
+    """Whether a metric comes from the LLM judge, of single answers or of pairs."""
+    return judge_of(metric, ["llm_judge"]) is not None
+
+
 def compare_measure(measure: Measure, arm_a: str, arm_b: str) -> Comparison:
     """One metric of two arms on their common items, without a verdict: that needs its family (see `decided`)."""
     a, b = measure.features[arm_a], measure.features[arm_b]

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from judges.metrics import PAIRWISE, Row
+from judges.comparisons import is_of_llm
+from judges.metrics import Row
 
-LLM_JUDGES = ("llm_judge", PAIRWISE)
 FAILURE = "failure"
 REASONS_SHOWN = 5
 
@@ -55,6 +55,6 @@ def failures(rows: Iterable[Row]) -> Failures:
 
 def reason_of(row: Row) -> str:
     """Why a row failed; empty when it did not."""
-    if row.value is None and row.metric.partition(".")[0] in LLM_JUDGES:
+    if row.value is None and is_of_llm(row.metric):
         return str(row.parts.get("why") or "the LLM judge left it unscored")
     return str(row.parts.get(FAILURE, ""))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experts.journal import Stage
-from judges.comparisons import judge_of
+from judges.comparisons import is_of_llm
 from judges.judging import judge_digest
 from judges.metrics import PAIRWISE, Row
 from judges.probes import own_probes
@@ -40,11 +40,6 @@ def weakened(record: Mapping[str, Any]) -> dict[str, Any]:
     if not record["trusted"]:
         return dict(record)
     return {**record, "trusted": False, "reason": f"{WEAK_JUDGE} {record['reason']}"}
-
-
-def is_of_llm(metric: str) -> bool:
-    """Whether a metric comes from the LLM judge, of single answers or of pairs."""
-    return judge_of(metric, ["llm_judge"]) is not None
 
 
 def counted(run: Evaluation, rows: Sequence[Row]) -> list[Row]:
