@@ -43,15 +43,24 @@ class Device:
 
 
 def probe(tune_allocator: bool = True) -> Device:
-    """The best device of this machine. On a CPU, training has an attention of its own (`lean_attention`).
-    EXPERTSMITH_DTYPE (bfloat16 or float32) sets the number format, for a processor without fast bf16 or for checks."""
+    """The best device of this machine. On a CPU, training has an attention of its own (`lean_attention`), and numbers
+    are bf16 only where the processor multiplies them fast: without such instructions a product takes a hundred times as
+    long as in fp32. EXPERTSMITH_DTYPE (bfloat16 or float32) sets the number format."""
     if torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true":
         return Device("cuda", wanted(torch.bfloat16), cuda_attention(), "sdpa")
     if torch.backends.mps.is_available():
         return Device("mps", wanted(torch.float32), "sdpa", "sdpa")
     if tune_allocator:
         keep_freed_memory()
-    return Device("cpu", wanted(torch.bfloat16), register(), "sdpa")
+    return Device("cpu", wanted(torch.bfloat16 if has_fast_bf16() else torch.float32), register(), "sdpa")
+
+
+@cache
+def has_fast_bf16() -> bool:
+    """Whether this processor has the instructions (AVX-512, AMX, Arm's bf16) that torch's products in bf16 need; torch
+    has no public name for the question."""
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(asked and asked())
 
 
 def wanted(default: torch.dtype) -> torch.dtype:

@@ -28,7 +28,7 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """A folder of safetensors in bf16, or one whose linear layers are int8 (`_int8`)."""
+    """A folder of safetensors in the number format of this machine, or one whose linear layers are int8 (`_int8`)."""
 
     def __init__(self, path: Path, int8: bool) -> None:
         import torch
@@ -37,7 +37,7 @@ class TorchRunner:
         from experts.device import probe
         from router.benches._int8 import load_int8
 
-        self.model: Any = load_int8(path) if int8 else load_base(path, torch.bfloat16, probe().score_attention).eval()
+        self.model: Any = load_int8(path) if int8 else load_base(path, probe().dtype, probe().score_attention).eval()
         self.end = load_tokenizer(path).eos_token_id
 
     def tokens(self, prompt: list[int], max_tokens: int) -> Iterator[int]:

@@ -107,7 +107,7 @@ def test_one_of_two_servers_is_killed_in_the_middle(tmp_path):
                 def keep_and_kill(place, answer):
                     kept.append(place)
                     keep(place, answer)
-                    if len(kept) == 10:
+                    if len(kept) >= 10 and first.poll() is None:  # several threads: the count may jump over ten
                         first.kill()
                         first.wait()
 
@@ -123,6 +123,7 @@ def test_one_of_two_servers_is_killed_in_the_middle(tmp_path):
     assert sorted(kept) == list(range(len(PROMPTS)))
     assert all(answer.failure == "" for answer in answers)
     assert {answer.text for answer in answers} == {"from first", "from second"}
+    assert found.load.strikes[0] > 0
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert len(lines) == len(PROMPTS)
 
