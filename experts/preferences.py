@@ -230,8 +230,37 @@ def candidate_logprobs(
     pad_id: int,
     collator: Collator | None = None,
 ) -> list[PreferenceBatch]:
-    """Score rows without gradients, one small batch each, in row order; packed where the model takes it."""
+    """Score rows without gradients; a batch of one row for each, in row order. Where the model takes packed rows, those
+    of like length share a forward pass of at most `row_tokens` tokens (a longer row has one alone)."""
     if not rows:
         return []
     collator = collator or collator_for(model, rows[0], row_tokens, pad_id)
-    return [preference_batch(score(model, collator([row], row_tokens, pad_id)), [row]) for row in rows]
+    budget = row_tokens if collator is collate_preferences else 0
+    found: dict[int, PreferenceBatch] = {}
+    for places in grouped([len(row.segment) for row in rows], budget):
+        group = [rows[place] for place in places]
+        scored = score(model, collator(group, row_tokens, pad_id))
+        parts = by_row(scored, [row.segment.num_sequences for row in group])
+        found |= {place: preference_batch(part, [rows[place]]) for place, part in zip(places, parts, strict=True)}
+    return [found[place] for place in range(len(rows))]
+
+
+def grouped(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Places of rows in groups of at most `budget` tokens, the longest rows first; a row above it is a group alone."""
+    groups: list[list[int]] = []
+    room = 0
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if not groups or lengths[place] > room:
+            groups.append([])
+            room = budget
+        groups[-1].append(place)
+        room -= lengths[place]
+    return groups
+
+
+def by_row(scored: Scored, counts: Sequence[int]) -> list[Scored]:
+    """What was scored in one pass, row by row: each has so many sequences."""
+    sizes = list(counts)
+    rewards = [None] * len(sizes) if scored.rewards_S is None else scored.rewards_S.split(sizes)
+    parts = zip(scored.logprobs_S.split(sizes), scored.num_tokens_S.split(sizes), rewards, strict=True)
+    return [Scored(scored.token_logprobs_T[:0], *part) for part in parts]

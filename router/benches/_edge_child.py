@@ -31,8 +31,6 @@ class TorchRunner:
     """A folder of safetensors in the number format of this machine, or one whose linear layers are int8 (`_int8`)."""
 
     def __init__(self, path: Path, int8: bool) -> None:
-        import torch
-
         from experts.checkpoint import load_base, load_tokenizer
         from experts.device import probe
         from router.benches._int8 import load_int8

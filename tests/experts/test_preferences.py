@@ -5,6 +5,7 @@ import torch
 
 from domains.errors import UserError
 from domains.example import Message, Preference
+from experts import preferences
 from experts.batch import candidates_segment
 from experts.encoding import completion_ids, prompt_ids
 from experts.logprobs import Scored, score
@@ -15,6 +16,7 @@ from experts.preferences import (
     candidate_logprobs,
     collate_preferences,
     encode_preference,
+    grouped,
     load_objective,
     preference_batch,
 )
@@ -51,6 +53,32 @@ def test_scoring_without_gradients_keeps_the_order_of_rows(model, tokenizer):
     found = [b.policy_BC[0].tolist() for b in candidate_logprobs(model, rows, 512, 0)]
     for row, sums in zip(ROWS, found, strict=True):
         assert sums == pytest.approx(expected_sums(model, tokenizer, row), abs=1e-3)
+
+
+@pytest.mark.parametrize("row_tokens", [1, 150, 2000])
+def test_scoring_many_rows_is_scoring_each(model, tokenizer, monkeypatch, row_tokens):
+    """Rows of several lengths, in an order that is not that of their lengths: the values are those of each row alone,
+    and a pass has at most `row_tokens` tokens, or one row."""
+    rows = [encode_preference(tokenizer, row) for row in (*ROWS, *ROWS[::-1], ROWS[1])]
+    expected = [candidate_logprobs(model, [row], row_tokens, 0)[0] for row in rows]
+    passes = []
+    monkeypatch.setattr(preferences, "score", lambda m, batch: passes.append(batch) or score(m, batch))
+    found = candidate_logprobs(model, rows, row_tokens, 0)
+    for one, other in zip(found, expected, strict=True):
+        assert one.policy_BC.tolist() == [pytest.approx(other.policy_BC[0].tolist(), rel=1e-5)]
+        assert one.num_tokens_BC.tolist() == other.num_tokens_BC.tolist()
+    assert all(batch.input_ids_RL.shape[0] == 1 for batch in passes)
+    longest = max(len(row.segment) for row in rows)
+    assert max(batch.input_ids_RL.shape[1] for batch in passes) <= max(longest, row_tokens)
+    assert len(passes) < len(rows) if row_tokens >= 2 * longest else len(passes) <= len(rows)
+
+
+@pytest.mark.parametrize(
+    ("budget", "groups"), [(0, [[2], [0], [3], [1]]), (10, [[2], [0, 3], [1]]), (100, [[2, 0, 3, 1]])]
+)
+def test_rows_of_like_length_share_a_pass(budget, groups):
+    """Lengths 6, 1, 12, 4: a row of 12 is alone under a budget of 10, and 6 + 4 fill it."""
+    assert grouped([6, 1, 12, 4], budget) == groups
 
 
 def test_references_are_placed_like_the_policy():
