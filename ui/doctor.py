@@ -53,10 +53,11 @@ def device_finding() -> Finding:
     """The device and its number format."""
     import torch
 
-    from experts.device import probe
+    from experts.device import has_fast_bf16, probe
 
     device = probe()
-    return Finding("device", True, f"{device.name}, {device.dtype}, {torch.get_num_threads()} threads")
+    slow = ", a processor without fast bf16" if device.is_cpu and not has_fast_bf16() else ""
+    return Finding("device", True, f"{device.name}, {device.dtype}, {torch.get_num_threads()} threads{slow}")
 
 
 def model_findings() -> Iterator[Finding]:
