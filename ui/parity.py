@@ -1,8 +1,9 @@
 """Is an expert the same wherever it runs? Greedy answers to the same probes, in this process, from the service, from an
 export and, if given, from another endpoint; and whether each adapter changes the output at all.
 
-Two pairs must agree exactly: the service runs the same model in a batch, and a bf16 export holds the weights that are
-evaluated. Other kernels, and adapters applied or merged, round differently, so their agreement is a share.
+Two pairs must agree exactly: the service runs the same model in a batch, and an export in the number format of this
+machine holds the weights that are evaluated. Other kernels, and adapters applied or merged, round differently, so their
+agreement is a share.
 """
 
 from __future__ import annotations
@@ -64,10 +65,9 @@ def agreements(engine: Engine, name: str) -> Iterator[Agreement]:
     merged = greedy(model, engine.tokenizer)
     yield Agreement(f"adapter applied as merged ({name})", retraced_share(engine, model, plain), False)
     with tempfile.TemporaryDirectory(prefix="expertsmith-doctor-") as folder:
-        written = export(expert, "safetensors", "bf16", Path(folder) / "out")
+        written = export(expert, "safetensors", "bf16" if device.bf16 else "f32", Path(folder) / "out")
         exported = greedy(read_back(written.path), engine.tokenizer)
-    exact = device.dtype == torch.bfloat16
-    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, exported), exact)
+    yield Agreement(f"export answers as evaluated ({name})", same_share(merged, exported), True)
 
 
 def alone(engine: Engine, name: str) -> list[list[int]]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from domains.example import Message
+from experts.device import probe
 from router.assistant import Sampling
 from router.backends.in_process import InProcess
 from router.scheduler import Limits
@@ -46,7 +47,8 @@ def test_a_batch_of_all_experts_writes_what_each_writes_alone(engine):
 
 
 def test_logits_do_not_depend_on_the_neighbours(engine):
-    """Bit for bit on a CPU: first alone, then beside three others whose prompts are longer."""
+    """First alone, then beside three others whose prompts are longer: bit for bit in bf16; in fp32 some processors add
+    in another order when there are more rows, so up to the rounding of that."""
 
     def logits(neighbours):
         batch = SlotBatch(engine)
@@ -61,7 +63,7 @@ def test_logits_do_not_depend_on_the_neighbours(engine):
                     found.append(logits_V.clone())
         return torch.stack(found)
 
-    assert torch.equal(logits(0), logits(3))
+    torch.testing.assert_close(logits(0), logits(3), rtol=0, atol=0 if probe().bf16 else 1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))
