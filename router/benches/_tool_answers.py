@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from domains.errors import UserError
+from domains.tool_calls import OPEN
 from experts.digests import digest_of
 from router.assistant import Answer, Sampling
 from router.benches._tool_arms import Arm, ArmModels
@@ -29,6 +30,7 @@ from router.writing import Writer
 
 MAX_TOKENS = 256
 AT_ONCE = 64
+BROKEN = "\ufffd"  # bytes that are no letter
 MAX_ROWS = 16
 MEMORY_SHARE = 0.4  # of what is free may be keys and values: growing a layer holds it twice for a moment
 NO_LIMITS = Limits(10**9, 10**9, 1e9)
@@ -87,11 +89,24 @@ class Answers:
             if key not in self.found and len(each.ids) + self.max_tokens <= self.max_context
         }
         order = sorted(missing, key=lambda key: len(missing[key].ids))
+        said = {key: free for key in order if (free := self.free_without_a_call(missing[key]))}
+        self.keep(list(said), iter(said.values()))
+        order = [key for key in order if key not in said]
         for start in range(0, len(order), AT_ONCE):
             part = order[start : start + AT_ONCE]
             self.keep(part, self.generate([missing[key] for key in part]))
         self.count(keys, asked)
         return [self.found[key].text if key in self.found else None for key in keys]
+
+    def free_without_a_call(self, asked: Asked) -> Kept | None:
+        """The free answer to the same prompt, if it is kept and begins no call: a schema binds only what follows that,
+        so the answer is the same. Text that is cut within a letter is left to the grammar."""
+        if asked.use is None or asked.use.required:
+            return None
+        free = self.found.get(self.key(replace(asked, use=None)))
+        if free is None or OPEN in free.text or BROKEN in free.text:
+            return None
+        return Kept(free.text, unbound=self.grammar(asked) is None)
 
     def count(self, keys: Sequence[str], asked: Sequence[Asked]) -> None:
         """How many answers each arm has given, and how many of them free against its will."""

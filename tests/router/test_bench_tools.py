@@ -12,9 +12,10 @@ pytest.importorskip("bfcl_eval")
 from domains.errors import UserError  # noqa: E402
 from domains.example import Message  # noqa: E402
 from domains.tool_calls import Function, ToolCall, call_text, parse  # noqa: E402
+from experts.embedded import foundation_folder  # noqa: E402
 from experts.expert import Expert  # noqa: E402
 from judges.bfcl.rows import AST, CATEGORIES, MULTI_TURN, read_category, subset  # noqa: E402
-from router.benches._tool_answers import Answers, Asked, fitting_context  # noqa: E402
+from router.benches._tool_answers import Answers, Asked, Kept, fitting_context  # noqa: E402
 from router.benches._tool_arms import BASE, Arm, ArmModels, parse_arm  # noqa: E402
 from router.benches._tool_rows import solve  # noqa: E402
 from router.benches._tool_score import call_accuracy  # noqa: E402
@@ -185,6 +186,38 @@ def test_answers_are_kept_and_bound(models, tmp_path):
     other = Answers(path, models, max_tokens=5, max_context=2000)
     assert len(other.get(asked[:1])[0] or "") <= 5
     assert len(path.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("text", "asked_again"), [("Words.", False), ("<tool_call>[", True), ("Wor\ufffd", True)])
+def test_a_free_answer_without_a_call_is_the_bound_one(models, tmp_path, text, asked_again):
+    """A schema binds what follows the beginning of a call, so an answer without one is not written again; where a call
+    is required it is."""
+    free, bound, must = (Arm(name, BASE, "documented", name) for name in ("free", "constrained", "required"))
+    ids = tuple(models.encode(free, ASK, [PING]))
+    answers = Answers(tmp_path / "answers.jsonl", models, max_tokens=4, max_context=2000)
+    answers.keep([answers.key(Asked(free, ids))], iter([Kept(text)]))
+    (found,) = answers.get([Asked(bound, ids, bound.use([PING]))])
+    assert (answers.scheduler.counts.steps > 0) == asked_again
+    assert (found == text) != asked_again
+    before = answers.scheduler.counts.steps
+    answers.get([Asked(must, ids, must.use([PING]))])
+    assert answers.scheduler.counts.steps > before
+    assert answers.unbound == {"constrained": 0, "required": 0}
+
+
+@pytest.mark.slow
+def test_what_is_bound_and_calls_nothing_is_what_is_free(tmp_path):
+    """The claim itself, on the embedded model, which writes letters: written apart, both are the same."""
+    models = ArmModels(foundation_folder(), {})
+    free, bound = (Arm(name, BASE, "documented", name) for name in ("free", "constrained"))
+    prompts = [tuple(models.encode(free, [Message("user", text)], [PING])) for text in ("Hello!", "Tell me a story.")]
+    sizes = {"max_tokens": 40, "max_context": 2000}
+    said = Answers(tmp_path / "free.jsonl", models, **sizes).get([Asked(free, ids) for ids in prompts])
+    again = Answers(tmp_path / "bound.jsonl", models, **sizes).get(
+        [Asked(bound, ids, bound.use([PING])) for ids in prompts]
+    )
+    assert not any("<tool_call>" in text for text in said)
+    assert said == again
 
 
 def test_a_schema_that_cannot_be_followed_gives_a_free_answer_that_is_counted(models, tmp_path):
