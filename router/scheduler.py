@@ -6,8 +6,10 @@ its reader is gone. Continuous batching as in Orca (Yu et al., OSDI 2022); the b
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +17,8 @@ from router.assistant import Answer, Busy, Closing, Piece, TimedOut
 from router.fair import FairQueue
 from router.slots import Batch, Place
 from router.writing import Writer
+
+EXIT_SECONDS = 60.0  # the longest that the end of a process waits for a step
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Scheduler:
             if self.thread is None:
                 self.thread = threading.Thread(target=self.run, name="scheduler", daemon=True)
                 self.thread.start()
+                atexit.register(end_thread, weakref.ref(self))
             self.changed.notify_all()
 
     def run(self) -> None:
@@ -218,3 +223,12 @@ class Scheduler:
         if self.thread is not None and self.thread is not threading.current_thread():
             self.thread.join(timeout=max(1.0, seconds))
         return len(left)
+
+
+def end_thread(scheduler: weakref.ref[Scheduler]) -> None:
+    """Before the interpreter goes: a thread that it finds inside a step would abort the process."""
+    found = scheduler()
+    if found is not None:
+        found.close()
+        if found.thread is not None:
+            found.thread.join(EXIT_SECONDS)

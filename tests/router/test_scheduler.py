@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -257,3 +259,33 @@ def test_a_slow_reader_holds_up_nobody(bench):
     unread, read = run.ask(20), run.ask(40)
     assert length_of(read) == 40
     assert length_of(unread) == 20
+
+
+LEAVING = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from router.assistant import Answer, Sampling
+from router.scheduler import Row, Scheduler
+from tests.router.test_scheduler import ScriptedBatch
+
+class Slow(ScriptedBatch):
+    def step(self):
+        Path(sys.argv[1]).write_text("begun")
+        time.sleep(1)
+        Path(sys.argv[1]).write_text("ended")
+        return []
+
+Scheduler(Slow()).submit([Row([3], "general", SimpleNamespace(sampling=Sampling()), Answer(1))])
+while not Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+"""
+
+
+def test_a_process_that_ends_in_the_middle_of_a_step_waits_for_it(tmp_path):
+    """The interpreter would abort a thread that it finds inside a step, and the whole process with it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING, tmp_path / "step"], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "step").read_text() == "ended"
