@@ -6,7 +6,7 @@ only this, and what is right, with the number of rows, a 95% interval and the sc
 development rows of the domain `tools`, apart for rows that need calls (all of them and no others) and rows that need
 none, and the leaderboard's accuracy of calls (AST categories, a fixed random subset; left out without its package).
 Answers may be as long as in `expertsmith bench tools`. `measured` takes any other scores. A form that cannot run here
-has a row that says why.
+has a row that says why. Rows are kept in HOME/bench, so that a stopped run goes on.
 Run: `expertsmith bench edge --json`.
 """
 
@@ -30,9 +30,12 @@ from domains.domain import Domain
 from domains.errors import UserError
 from domains.example import Message
 from domains.tool_calls import parse
+from experts.benches._kept import Kept
 from experts.checkpoint import load, load_tokenizer
+from experts.device import probe
+from experts.digests import digest_of
 from experts.encoding import prompt_ids
-from experts.expert import Expert, built_experts
+from experts.expert import Expert, built_experts, versions
 from experts.export import base_of, write
 from experts.measure import spread
 from judges.call_match import makes_calls
@@ -78,7 +81,7 @@ class Size:
     leaderboard: int
 
 
-FULL, QUICK = Size(64, 3, 0, 64), Size(16, 1, 4, 8)
+FULL, QUICK = Size(64, 3, 0, 64), Size(32, 2, 12, 16)
 
 
 class NoRun(Exception):
@@ -132,7 +135,7 @@ class Child:
 
 def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any]:
     """One row a form."""
-    return measured(chosen_expert(home), QUICK if quick else FULL)
+    return measured(chosen_expert(home), QUICK if quick else FULL, kept=Kept(home / "bench" / "edge.jsonl"))
 
 
 def chosen_expert(home: Path) -> Expert:
@@ -147,11 +150,31 @@ def chosen_expert(home: Path) -> Expert:
     return found[names[0]]
 
 
-def measured(expert: Expert, size: Size, scores: Scores | None = None, forms: Sequence[Form] = FORMS) -> dict[str, Any]:
+def measured(
+    expert: Expert,
+    size: Size,
+    scores: Scores | None = None,
+    forms: Sequence[Form] = FORMS,
+    kept: Kept | None = None,
+) -> dict[str, Any]:
     """The table. A score takes a function that answers prompts and gives a number from 0 to 1, or several by
-    name."""
-    rows = [dict(row) for row in table(expert, size, scores or default_scores(size), forms)]
+    name. With `kept`, rows that are there already are read."""
+    rows = [row_of(expert, form, size, scores or default_scores(size), kept) for form in forms]
     return {"expert": expert.name, "threads": torch.get_num_threads(), "rows": rows}
+
+
+def row_of(expert: Expert, form: Form, size: Size, scores: Scores, kept: Kept | None) -> dict[str, Any]:
+    """The row of a form; one that could not run is tried again."""
+    parts = [expert.checkpoint(base_of(expert)).digest(), repr(form), repr(size), sorted(scores), versions()]
+    key = digest_of([*parts, torch.get_num_threads(), str(probe().dtype)])
+    known = kept.known() if kept else {}
+    if key in known:
+        return known[key]
+    print(f"{form.name}: written and measured", file=sys.stderr, flush=True)
+    row = form_row(expert, form, size, scores)
+    if kept and "not_run" not in row:
+        kept.add(key, row)
+    return row
 
 
 def default_scores(size: Size) -> Scores:
@@ -162,21 +185,20 @@ def default_scores(size: Size) -> Scores:
     return scores
 
 
-def table(expert: Expert, size: Size, scores: Scores, forms: Sequence[Form]) -> Iterator[dict[str, Any]]:
-    """One row a form; each export is made, measured and thrown away."""
+def form_row(expert: Expert, form: Form, size: Size, scores: Scores) -> dict[str, Any]:
+    """A form is made, measured and thrown away."""
     checkpoint = expert.checkpoint(base_of(expert))
     tokenizer = load_tokenizer(checkpoint.base)
-    for form in forms:
-        with tempfile.TemporaryDirectory() as folder:
-            merged = load(checkpoint, torch.float32, "sdpa")
-            path = write(merged, tokenizer, form.kind, form.number_format, Path(folder) / "expert")  # type: ignore[arg-type]
-            del merged
-            path = save_int8(path, Path(folder) / "int8") if form.runner == "int8" else path
-            row: dict[str, Any] = {"form": form.name, "file_mib": round(size_mib(path), 1)}
-            try:
-                yield row | costs(form, path, tokenizer, size) | scored(form, path, tokenizer, scores)
-            except NoRun as reason:
-                yield row | {"not_run": str(reason)}
+    with tempfile.TemporaryDirectory() as folder:
+        merged = load(checkpoint, torch.float32, "sdpa")
+        path = write(merged, tokenizer, form.kind, form.number_format, Path(folder) / "expert")  # type: ignore[arg-type]
+        del merged
+        path = save_int8(path, Path(folder) / "int8") if form.runner == "int8" else path
+        row: dict[str, Any] = {"form": form.name, "file_mib": round(size_mib(path), 1)}
+        try:
+            return row | costs(form, path, tokenizer, size) | scored(form, path, tokenizer, scores)
+        except NoRun as reason:
+            return row | {"not_run": str(reason)}
 
 
 def size_mib(path: Path) -> float:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +11,23 @@ from domains.domain import Domain
 from domains.errors import UserError
 from domains.example import Message
 from domains.tool_calls import OPEN
+from experts.benches._kept import Kept
 from experts.build import run_build
 from experts.checkpoint import load_base, load_tokenizer
 from experts.expert import built_experts
 from experts.export import base_of
 from router.benches._int8 import load_int8, quantized, save_int8
-from router.benches.edge import FORMS, NO_LLAMA, Size, child, chosen_expert, development_score, measured, size_mib
+from router.benches.edge import (
+    FORMS,
+    NO_LLAMA,
+    NoRun,
+    Size,
+    child,
+    chosen_expert,
+    development_score,
+    measured,
+    size_mib,
+)
 from tests.fakes_tools import tiny_tools_build
 
 ASKED = [[Message("user", "Where is the hat?")]]
@@ -50,6 +62,25 @@ def test_the_table_has_a_row_for_every_form(home):
     assert rows["bf16"]["file_mib"] > 0
     if importlib.util.find_spec("llama_cpp") is None:
         assert rows["gguf q4_0"]["not_run"] == NO_LLAMA
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on(home, tmp_path):
+    """What was measured is read, what could not run is tried again; other numbers of rows are other rows."""
+    expert, kept, asked = built_experts(home)["kit/calls"], Kept(tmp_path / "edge.jsonl"), []
+
+    def score(ask):
+        asked.append(ask)
+        if len(asked) == 1:
+            raise NoRun("not today")
+        return float(len(asked))
+
+    def row(size=SMALL):
+        (found,) = measured(expert, size, {"score": score}, FORMS[:1], kept)["rows"]
+        return found
+
+    assert row()["not_run"] == "not today"
+    assert [row()["score"], row()["score"], row(replace(SMALL, rows=2))["score"]] == [2, 2, 3]
 
 
 @pytest.mark.slow
