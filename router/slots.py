@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from experts.attention import additive
 from experts.logprobs import decoder
+from router.prompt_memory import PromptMemory
 
 CHUNK_TOKENS = 256  # a prompt is read in pieces of this size: how long the others wait between two of their tokens
 FIRST_WIDTH = 512
@@ -143,11 +144,12 @@ def stepped(width: int) -> int:
 @dataclass
 class SlotBatch:
     """The running batch of an engine. `max_tokens` bounds slots x the widest answer, which is the cache's memory: with
-    a long answer there are fewer slots."""
+    a long answer there are fewer slots. With `memory`, a prompt that begins like an earlier one is read from there."""
 
     engine: Models
     max_rows: int = 16
     max_tokens: int = 32_768
+    memory: PromptMemory | None = None
     places: list[Place] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -173,6 +175,8 @@ class SlotBatch:
         place = Place(ids, expert, width, len(self.places))
         self.places.append(place)
         self.make_room()
+        if self.memory:
+            self.memory.restore(place, self.layers)
         return place
 
     def make_room(self) -> None:
@@ -190,6 +194,8 @@ class SlotBatch:
 
     def leave(self, place: Place) -> None:
         """Free a slot; the last one moves into it, so that those in use stay together."""
+        if self.memory:
+            self.memory.keep(place, self.layers)
         last = self.places.pop()
         if last is not place:
             for layer in self.layers:

@@ -24,8 +24,9 @@ from router.assistant import Answer, Sampling
 from router.benches._tool_arms import Arm, ArmModels
 from router.call_grammar import ToolUse
 from router.grammar import Grammars, SchemaGrammar
+from router.prompt_memory import PromptMemory
 from router.scheduler import Limits, Row, Scheduler
-from router.slots import SlotBatch
+from router.slots import CHUNK_TOKENS, SlotBatch
 from router.writing import Writer
 
 MAX_TOKENS = 256
@@ -70,7 +71,8 @@ class Answers:
         self.max_context = self.max_context or min(self.models.context, fitting_context(self.models.model))
         self.digests = {name: self.models.digest(name) for name in ("base", *self.models.experts)}
         self.grammars = Grammars(self.models.tokenizer, self.models.model.get_output_embeddings().weight.shape[0])
-        self.scheduler = Scheduler(SlotBatch(self.models, max_rows=MAX_ROWS), NO_LIMITS)
+        memory = PromptMemory(MAX_ROWS * self.max_context // 2, CHUNK_TOKENS)  # each turn begins with those before it
+        self.scheduler = Scheduler(SlotBatch(self.models, max_rows=MAX_ROWS, memory=memory), NO_LIMITS)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             rows = map(json.loads, whole_lines(self.path))
