@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -57,6 +59,12 @@ def high_water(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+def own_high_water() -> int:
+    """The largest resident memory of this process so far in bytes; `ru_maxrss` where the kernel has nothing better."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return high_water(os.getpid()) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def measured(command: Sequence[str], environment: Mapping[str, str]) -> Measured:

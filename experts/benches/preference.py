@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import statistics
 import sys
 import warnings
@@ -35,6 +34,7 @@ from domains.example import Message, Preference
 from experts.alignment import Alignment, train_preferences
 from experts.batch import Segment
 from experts.benches._flops import Sizes, clock, matmul_gflops
+from experts.benches._process import own_high_water
 from experts.checkpoint import WEIGHTS, Checkpoint, load_base, load_tokenizer
 from experts.device import probe
 from experts.embedded import foundation_folder
@@ -377,5 +377,4 @@ def peak_mb() -> float:
     """Peak memory of this process: on an accelerator the device's, else the resident set (MB)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return own_high_water() / 1e6

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+from experts.benches._process import own_high_water
 
 CONTEXT = 4096
 
@@ -107,7 +108,7 @@ def main(kind: str, path: Path) -> None:
             tell(**timed(runner, asked["prompts"][0], asked["max_tokens"]))
         else:
             tell(answers=[answer(runner, prompt, asked["max_tokens"]) for prompt in asked["prompts"]])
-    tell(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    tell(peak_mib=own_high_water() / 2**20)
 
 
 if __name__ == "__main__":
