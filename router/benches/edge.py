@@ -159,7 +159,8 @@ def measured(
 ) -> dict[str, Any]:
     """The table. A score takes a function that answers prompts and gives a number from 0 to 1, or several by
     name. With `kept`, rows that are there already are read."""
-    rows = [row_of(expert, form, size, scores or default_scores(size), kept) for form in forms]
+    wanted = scores or default_scores(size)
+    rows = [row_of(expert, form, size, wanted, kept) for form in forms]
     return {"expert": expert.name, "threads": torch.get_num_threads(), "rows": rows}
 
 

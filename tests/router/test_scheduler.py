@@ -285,7 +285,7 @@ while not Path(sys.argv[1]).exists():
 def test_a_process_that_ends_in_the_middle_of_a_step_waits_for_it(tmp_path):
     """The interpreter would abort a thread that it finds inside a step, and the whole process with it."""
     done = subprocess.run(
-        [sys.executable, "-c", LEAVING, tmp_path / "step"], check=False, capture_output=True, text=True
+        [sys.executable, "-c", LEAVING, tmp_path / "step"], check=False, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "step").read_text() == "ended"
