@@ -43,12 +43,12 @@ def improvement_tasks(domain: Domain, kind: str, split: Split = "train") -> tupl
 
 
 def conversation(domain: Domain, split: Split) -> tuple[Task, ...]:
-    """What people ask the domain's conversation expert: prompts of preference rows, and routing rows of its label."""
-    system = Message("system", domain.system_prompt)
+    """What people ask the conversation expert, as it is served: prompts of preference rows, and routing rows of
+    its label."""
     rows = [(row.id, row.prompt) for row in domain.preferences(split)]
     label = f"{domain.name}/conversation"
     rows += [(row.id, (Message("user", row.text),)) for row in domain.utterances(split) if row.label == label]
-    tasks = [Task(row_id, (system, *prompt) if prompt[0].role != "system" else prompt) for row_id, prompt in rows]
+    tasks = [Task(row_id, prompt) for row_id, prompt in rows]
     repeated = {pair.second for pair in near_duplicates({task.id: task.question for task in tasks})}
     return tuple(task for task in tasks if task.id not in repeated)
 

@@ -34,6 +34,15 @@ def test_splits_are_apart_and_training_asks_nothing_that_is_held_out(name, kind)
     assert not any(has_near_duplicate([task.question for task in train], held_out))
 
 
+@pytest.mark.parametrize("name", ["caregiving", "mortgage"])
+def test_a_conversation_is_practised_in_the_form_in_which_it_is_served(name):
+    domain = Domain.load(name)
+    roles = {
+        task.request[0].role for split in ("train", "dev") for task in improvement_tasks(domain, "conversation", split)
+    }
+    assert roles == {"user"}
+
+
 def test_the_questions_of_caregiving_are_never_tasks():
     """The held-out questions file is all test rows, whatever the hash of an id says."""
     domain = Domain.load("caregiving")
