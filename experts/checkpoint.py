@@ -40,9 +40,9 @@ class Checkpoint:
         return self.tokenizer or self.base
 
     def digest(self) -> str:
-        """The digest of all of it."""
-        parts = [weights_digest(self.base), weights_digest(self.adapter) if self.adapter else None]
-        return digest_of(parts + ([tokenizer_digest(self.tokenizer)] if self.tokenizer else []))
+        """The digest of all of it: weights, tokenizer and chat template."""
+        adapter = weights_digest(self.adapter) if self.adapter else None
+        return digest_of([weights_digest(self.base), adapter, tokenizer_digest(self.tokenizer_folder)])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Adapters compose exactly, and PEFT reads what we write."""
 
 import json
+import shutil
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,6 +103,15 @@ def test_adding_changes_the_weights_by_the_delta(base, adapters):
 def test_an_adapter_of_another_model_is_refused(adapters):
     with pytest.raises(UserError, match=r"as 32 x 32, but the model has 64 x 64 there"):
         add_adapter(tiny_model(hidden_size=64), {WIDE[0]: adapters[0][WIDE[0]]})
+
+
+def test_the_digest_follows_the_chat_template(base, tmp_path):
+    other = Path(shutil.copytree(base, tmp_path / "other"))
+    assert Checkpoint(other).digest() == Checkpoint(base).digest()
+    tokenizer = load_tokenizer(other)
+    tokenizer.chat_template += "{{ 'more' }}"
+    tokenizer.save_pretrained(other)
+    assert Checkpoint(other).digest() != Checkpoint(base).digest()
 
 
 def test_the_digest_follows_the_weights(base, adapters, tmp_path):
