@@ -147,6 +147,7 @@ class Improve(Section):
     prompts: int = Field(16, ge=1)
     steps: int = Field(8, ge=1)
     batch_rows: int = Field(2, ge=1)
+    repeats: int = Field(4, ge=1, description="how often a lesson may come in one burst, on average")
     capacity: int = Field(512, ge=1)
     per_request: int = Field(4, ge=1)
     alpha: float = Field(0.6, ge=0, le=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from random import Random
 from typing import Any, Generic
 
@@ -25,14 +26,17 @@ ROUND_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Pace:
-    """`prompts` threads (the paper's N), then `steps` optimiser steps (its K) of `rows_per_step` lessons each. Answers
-    may be at most `max_staleness` steps behind (0: they wait for each burst)."""
+    """`prompts` threads (the paper's N), then at most `steps` optimiser steps (its K) of `rows_per_step` lessons each,
+    fewer while the buffer holds so few lessons that one would come more than `repeats` times on average: the paper has
+    no such bound, and a burst on one lesson learns it by heart. Answers may be at most `max_staleness` steps behind (0:
+    they wait for each burst)."""
 
     prompts: int = 16
     steps: int = 8
     rows_per_step: int = 2
     max_staleness: int = 0
     seed: int = 0
+    repeats: int = 4
 
     def rounds(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """The tasks in a random order that the seed decides, in groups."""
@@ -97,13 +101,14 @@ class Loop(Generic[Answer]):
 
     def train(self, number: int, version: int) -> int:
         """Ask for the burst of a round; returns the version that it makes. Without any lesson there is none."""
-        count = self.pace.steps * self.pace.rows_per_step
+        count = min(self.pace.steps * self.pace.rows_per_step, self.pace.repeats * len(self.replay))
         lessons = self.record.lessons(number, lambda: self.replay.sample(count, self.pace.seed + number))
         if not lessons:
             self.record.finish(number, {"version": version, "burst": None, "replay": self.replay.counts()})
             return version
         self.adopt(self.bursts.settle(max(0, self.pace.max_staleness - self.pace.steps)))
-        self.bursts.submit(Job(number, version + 1, lessons, self.pace.steps, self.pace.seed + number))
+        steps = min(self.pace.steps, ceil(len(lessons) / self.pace.rows_per_step))
+        self.bursts.submit(Job(number, version + 1, lessons, steps, self.pace.seed + number))
         if self.pace.max_staleness == 0:
             self.adopt(self.bursts.settle(0))
         return version + 1

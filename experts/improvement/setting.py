@@ -38,7 +38,7 @@ def rules_of(settings: Improve) -> Rules:
 def pace_of(settings: Improve, seed: int) -> Pace:
     """How answers and bursts take turns."""
     staleness = settings.max_staleness if settings.mode == "async" else 0
-    return Pace(settings.prompts, settings.steps, settings.batch_rows, staleness, seed)
+    return Pace(settings.prompts, settings.steps, settings.batch_rows, staleness, seed, settings.repeats)
 
 
 def limits_of(settings: Improve) -> Limits:
