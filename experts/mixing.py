@@ -106,7 +106,7 @@ class Mixing:
         if self.method != "harmonic":
             return (weights_RB.unsqueeze(-1) * references_RBC).sum(0)
         clipped = clip_to_first(references_RBC, present_BC, self.clip)
-        return -(weights_RB.clamp(min=1e-30).log().unsqueeze(-1) - clipped).logsumexp(0)
+        return -(weights_RB.log().unsqueeze(-1) - clipped).logsumexp(0)
 
     def weights(self, references_RBC: Tensor, present_BC: Tensor) -> Tensor:
         """Weights (R, B): not negative, and 1 in sum over the references."""

@@ -49,6 +49,31 @@ def test_all_weight_on_one_is_that_one(method):
     torch.testing.assert_close(mixing.loss(Objective(), batch, references), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_a_weight_of_0_is_nothing_however_far_a_reference_is(method, best):
+    """References 1,000 nats apart: the mixture is the one with all the weight, number for number; also at an absent
+    candidate, and with a finite loss."""
+    references = torch.tensor([[[-2000.0, -2200.0, 0.0]], [[-3000.0, -1200.0, 0.0]], [[-4000.0, -200.0, 0.0]]])
+    present = torch.tensor([[True, True, False]])
+    mixing = Mixing(method, "accuracy", clip=1.0)
+    mixing.held_out = tuple(float(k == best) for k in range(3))
+    source = clip_to_first(references, present, 1.0) if method == "harmonic" else references
+    batch = replace(random_preference_batch(1, 3), present_BC=present)
+    assert torch.equal(mixing.mixed(batch, references).reference_BC, source[best])
+    expected = Objective()(replace(batch, reference_BC=source[best]))
+    torch.testing.assert_close(mixing.loss(Objective(), batch, references), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_references_that_agree_are_one_reference_under_unequal_weights(method):
+    batch = random_preference_batch(4, 3)
+    mixing = Mixing(method, "accuracy")
+    mixing.held_out = WEIGHTS
+    mixed = mixing.mixed(batch, batch.reference_BC.expand(3, -1, -1))
+    torch.testing.assert_close(mixed.reference_BC, batch.reference_BC)
+
+
 WEIGHTS = (0.5, 0.3, 0.2)
 
 
