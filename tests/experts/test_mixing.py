@@ -303,5 +303,5 @@ def test_bad_settings_are_refused():
         {"window": 2.5},
         {"seed": "a"},
     ):
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=rf"align\.mixing\.{next(iter(settings))}\b"):
             Mixing(**settings)

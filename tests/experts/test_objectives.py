@@ -389,8 +389,8 @@ def test_ddo_rm_published_gradient_has_an_entropy_term():
 
 
 @pytest.mark.parametrize("anchored", [False, True])
-def test_ddo_rm_published_gradient_of_a_ragged_row_is_that_of_the_row_alone(anchored):
-    objective = ddo_rm.Objective(detach_target=False, reference_anchored=anchored)
+def test_ddo_rm_moving_or_anchored_gradient_of_a_ragged_row_is_that_of_the_row_alone(anchored):
+    objective = ddo_rm.Objective(detach_target=anchored, reference_anchored=anchored)
     wide = full_batch()
     objective(wide).sum().backward()
     assert torch.isfinite(wide.policy_BC.grad).all()
@@ -517,6 +517,7 @@ def test_the_separable_optimum(sign):
         ("ddo_rm", {"detach_target": "false"}),
         ("ddo_rm", {"detach_target": 0}),
         ("ddo_rm", {"reference_anchored": "yes"}),
+        ("ddo_rm", {"detach_target": False, "reference_anchored": True}),
         ("dpo", {"beta": True}),
         ("dpo", {"beta": float("nan")}),
         ("dpo", {"loss": ["sigmoid"]}),

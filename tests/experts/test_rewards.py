@@ -1,5 +1,6 @@
 """Rewards from judges, from a head and from a reward model, through the build; best of n; the benches' numbers."""
 
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 
@@ -67,8 +68,20 @@ def test_a_head_gives_rewards_and_a_folder_without_one_is_refused(base, tmp_path
     found = by_head(Checkpoint(base, expert), ROWS)
     assert [len(found[row.id]) for row in ROWS] == [2, 3]
     assert len({value for values in found.values() for value in values}) > 1
-    with pytest.raises(UserError, match="base model has none"):
+    with pytest.raises(UserError, match="no preference head"):
         by_head(Checkpoint(base), ROWS)
+
+
+def test_the_head_of_an_expert_of_full_weights_gives_rewards(base, tmp_path):
+    """It is its own base, and lies beside its weights; the hidden states are those of the trained model."""
+    expert = tmp_path / "expert"
+    train_preferences(Checkpoint(base), ROWS, Alignment(dph.Objective()), settings(method="full"), 0, expert)
+    load_tokenizer(base).save_pretrained(expert)
+    found = by_head(Checkpoint(expert), ROWS)
+    (expert / "model.safetensors").unlink()
+    shutil.copy(base / "model.safetensors", expert)
+    assert [len(found[row.id]) for row in ROWS] == [2, 3]
+    assert found != by_head(Checkpoint(expert), ROWS)
 
 
 def test_a_reward_model_learns_its_training_pairs(base, tmp_path):
