@@ -1,5 +1,6 @@
 """Mixtures of references: what they reduce to, their order, their weights, and what the weights may not see."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -274,6 +275,51 @@ def test_a_saved_state_gives_the_same_weights(weighting):
     torch.testing.assert_close(
         first.weights(references, batch.present_BC), second.weights(references, batch.present_BC)
     )
+
+
+def test_thompson_draws_go_on_from_a_saved_state_in_a_new_object():
+    """The state as JSON: the next 20 draws are those of the run that nobody disturbed; those of another seed are not.
+    Both references are right half of the time, so that draws differ."""
+    present = torch.ones(1, 2, dtype=torch.bool)
+    both = torch.tensor([[[0.0, -8.0]], [[-8.0, 0.0]]])
+
+    def draws(mixing):
+        found = []
+        for step in range(20):
+            found.append(mixing.shared_weights(2))
+            mixing.observe(both[[step % 2, 1 - step % 2]], present)
+        return found
+
+    first = Mixing(weighting="thompson", seed=3)
+    draws(first)
+    state = json.loads(json.dumps(first.state()))
+    second, other = Mixing(weighting="thompson", seed=3), Mixing(weighting="thompson", seed=4)
+    second.restore(state)
+    other.restore(state)
+    expected = draws(first)
+    assert {tuple(each) for each in expected} == {(0.0, 1.0), (1.0, 0.0)}
+    assert draws(second) == expected
+    assert draws(other) != expected
+
+
+def test_the_bench_compares_every_mixture_that_differs_with_every_single_reference():
+    """3 methods times 6 weightings, but for losses/thompson: all weight on one reference is geometric/thompson, in the
+    loss of DPO number for number. What was measured first comes first, so that kept results stay."""
+    from experts.benches.references import NAMES, against_singles, plans
+
+    names = [plan.name for plan in plans()]
+    assert tuple(names[:3]) == NAMES
+    assert names[3:6] == [f"{method}/uniform" for method in METHODS]
+    expected = {f"{method}/{weighting}" for method in METHODS for weighting in WEIGHTINGS} - {"losses/thompson"}
+    assert (len(names), set(names[3:])) == (3 + 17, expected)
+    batch = random_preference_batch(4, 3)
+    references = three_references(batch)
+    losses = [loss(Mixing(method, "thompson"), references) for method in ("geometric", "losses")]
+    torch.testing.assert_close(*losses)
+    rows = [
+        {"references": name, "pair_accuracy_logp": value / 10} for value, name in enumerate([*NAMES, "losses/uniform"])
+    ]
+    assert against_singles(rows) == [{"references": "losses/uniform", **dict(zip(NAMES, (0.3, 0.2, 0.1), strict=True))}]
 
 
 def test_held_out_weights_by_hand():
