@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,13 +188,16 @@ def scores(row: dict[str, Any], num_rejected: int) -> tuple[float, ...] | None:
     value = row.get("scores")
     if value is None:
         return None
-    if (
-        not isinstance(value, list)
-        or len(value) != 1 + num_rejected
-        or not all(isinstance(s, int | float) for s in value)
-    ):
-        raise RowError("scores", f"must be {1 + num_rejected} numbers (chosen first).", "one score per answer.")
+    if not isinstance(value, list) or len(value) != 1 + num_rejected or not all(map(is_finite, value)):
+        raise RowError(
+            "scores", f"must be {1 + num_rejected} numbers (chosen first), all finite.", "one score per answer."
+        )
     return tuple(float(s) for s in value)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a JSON value is a number that arithmetic can go on with: true, NaN and Infinity are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def parse_example(task: Task) -> Callable[[dict[str, Any]], Example]:

@@ -23,15 +23,17 @@ from experts import house
 from experts.checkpoint import CONFIG, Checkpoint
 from experts.device import release_memory
 from experts.digests import digest_of, folder_digest
-from experts.expert import write_expert
+from experts.expert import CARD, read_expert, write_expert
+from experts.export import base_of
 from experts.finish import TRACK_WORK, Finish, card, finish
 from experts.foundation import HOUSE, base_checkpoint, instruct_checkpoint
+from experts.head import load_head
 from experts.journal import RECORD, Stage, read_record, run_stage
 from experts.preferences import load_objective
 from experts.quantized import check_methods
 from experts.ranks import agreed, rank
 from experts.recipe import Recipe, Training
-from experts.rewards import MODEL
+from experts.rewards import FROM_HEAD, MODEL
 from experts.stages import align, pretrain, residual, reward, sft
 from experts.tracks import calls_stages, capped, notes, stage_names, structured_examples, summary, trainable
 
@@ -121,11 +123,12 @@ class Build:
         return replace(self.dapt if name == "sft_after_dapt" else self.dapt_residual, adapter=folder)
 
     def expert(self, name: str) -> Checkpoint:
-        """A built expert by name."""
+        """A built expert by name, over its own base."""
         folder = self.home / name
-        if not (folder / RECORD).is_file():
+        if not all((folder / file).is_file() for file in (RECORD, CARD)):
             raise UserError(f"There is no expert '{name}' in {self.home}. 'expertsmith list' shows what is built.")
-        return Checkpoint(self.dapt_residual.base, folder)
+        expert = read_expert(folder)
+        return expert.checkpoint(base_of(expert))
 
     def arms(self) -> dict[str, Checkpoint]:
         """The models that a report compares, in order."""
@@ -166,8 +169,7 @@ class Build:
 def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     """Run every stage that is not done; `report` gets one line per stage."""
     names = stage_names(build)
-    for settings in (build.recipe.align, build.recipe.calls_align):
-        align.check(settings)  # refuse it now, not after an hour
+    check_alignment(build)  # refuse it now, not after an hour
     check_methods(build.recipe)
     _ = build.base_digest, build.instruct.base  # and models that are not there
     if rank() == 0:
@@ -188,6 +190,16 @@ def run_build(build: Build, report: Report) -> list[dict[str, Any]]:
     if rank() == 0:
         write_text_atomically(build.folder / "recipe.json", resolved)
     return records
+
+
+def check_alignment(build: Build) -> None:
+    """Refuse an alignment that can not be, and rewards by a head that can not be loaded."""
+    align.check(build.recipe.align)
+    align.check(build.recipe.calls_align, "calls_align")
+    source = (build.recipe.calls_align if CALLS in build.domain.tracks else build.recipe.align).rewards
+    if source.startswith(FROM_HEAD):
+        expert = build.expert(source.removeprefix(FROM_HEAD))
+        load_head(expert.adapter or expert.base)
 
 
 def house_stage(build: Build) -> Stage:

@@ -28,6 +28,7 @@ from experts.settings import choice, number, whole
 METHODS = ("geometric", "harmonic", "losses")
 WEIGHTINGS = ("uniform", "discrimination", "accuracy", "sliding_window", "thompson", "adaptive")
 SMALL = 1e-6
+MIXING = "mixing"
 
 
 @dataclass
@@ -61,12 +62,12 @@ class Mixing:
 
     def __post_init__(self) -> None:
         """Refuse settings that mix nothing."""
-        choice("method", self.method, METHODS)
-        choice("weighting", self.weighting, WEIGHTINGS)
-        number("clip", self.clip, low=0, high=1)
-        whole("window", self.window, low=1)
-        whole("seed", self.seed)
-        number("discount", self.discount, above=0, high=1)
+        choice("method", self.method, METHODS, MIXING)
+        choice("weighting", self.weighting, WEIGHTINGS, MIXING)
+        number("clip", self.clip, low=0, high=1, of=MIXING)
+        whole("window", self.window, low=1, of=MIXING)
+        whole("seed", self.seed, of=MIXING)
+        number("discount", self.discount, above=0, high=1, of=MIXING)
 
     @property
     def needs_held_out(self) -> bool:
@@ -106,7 +107,7 @@ class Mixing:
         if self.method != "harmonic":
             return (weights_RB.unsqueeze(-1) * references_RBC).sum(0)
         clipped = clip_to_first(references_RBC, present_BC, self.clip)
-        return -(weights_RB.clamp(min=1e-30).log().unsqueeze(-1) - clipped).logsumexp(0)
+        return -(weights_RB.log().unsqueeze(-1) - clipped).logsumexp(0)
 
     def weights(self, references_RBC: Tensor, present_BC: Tensor) -> Tensor:
         """Weights (R, B): not negative, and 1 in sum over the references."""

@@ -94,6 +94,15 @@ class Align(Training):
     epochs: float = Field(1.0, gt=0, le=100)
     batch_rows: int = Field(2, ge=1)
     accumulation: int = Field(1, ge=1)
+    by_example: Literal[False] = False
+
+
+class Reward(Training):
+    """The reward model; TRL's trainer, pairs weighed alike."""
+
+    learning_rate: float = Field(5e-4, gt=0, lt=1)
+    compile: Literal[False] = False
+    by_example: Literal[False] = False
 
 
 class Evaluation(Section):
@@ -177,7 +186,7 @@ class Recipe(Section):
     align: Align = Align(max_examples=None)  # settled by domain: `tracks.budgeted`
     calls: Sft = Sft(epochs=1.5, learning_rate=5e-4)
     calls_align: Align = Align(objective="s_dpo", learning_rate=2e-4)
-    reward_model: Training = Training(learning_rate=5e-4, epochs=2.0, accumulation=2)
+    reward_model: Reward = Reward()
     evaluation: Evaluation = Evaluation()
     router: Routing = Routing()
     improve: Improve = Improve()

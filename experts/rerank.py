@@ -1,4 +1,4 @@
-"""Best of n: sample answers, and let the expert's own preference head choose. arXiv 2405.20053, section 3.5."""
+"""Best of n: the rewards by which an expert's own preference head chooses an answer. arXiv 2405.20053, section 3.5."""
 
 from __future__ import annotations
 
@@ -30,29 +30,3 @@ def rewards(model: Any, tokenizer: Any, prompt: Sequence[Message], answers: Sequ
     found = score(model, collator([row], len(segment), pad_id)).rewards_S
     assert found is not None
     return found
-
-
-def best_of(
-    model: Any, tokenizer: Any, prompt: Sequence[Message], num_answers: int, max_new_tokens: int, seed: int
-) -> str:
-    """The answer with the highest reward of `num_answers` samples at temperature 1; one sample is that sample."""
-    answers = sampled(model, tokenizer, prompt, num_answers, max_new_tokens, seed)
-    return answers[int(rewards(model, tokenizer, prompt, answers).argmax())]
-
-
-@torch.no_grad()
-def sampled(
-    model: Any, tokenizer: Any, prompt: Sequence[Message], num_answers: int, max_new_tokens: int, seed: int
-) -> list[str]:
-    """Answers drawn from the model."""
-    ids = torch.tensor([prompt_ids(tokenizer, prompt)], device=model.device)
-    torch.manual_seed(seed)
-    output = model.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=True,
-        num_return_sequences=num_answers,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return [text.strip() for text in tokenizer.batch_decode(output[:, ids.shape[1] :], skip_special_tokens=True)]

@@ -10,28 +10,36 @@ import torch
 
 from domains.atomic import write_text_atomically
 from domains.domain import Domain
-from domains.errors import UserError
+from domains.errors import UserError, unknown_name
 from domains.example import Preference
+from domains.plugins import plugin_names
 from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import probe
 from experts.head import load_head
 from experts.logprobs import HEAD
 from experts.preferences import candidate_logprobs, encode_preference
 from experts.ranks import first_alone
+from experts.settings import key
 from judges.scoring import load_judges
 from judges.verdict import Answered
 
 Rewards = Mapping[str, tuple[float, ...]]
 GIVEN, MODEL, JUDGES, FROM_HEAD = "given", "reward_model", "judges:", "head:"
+SCORERS = "judges.scorers"
 ROW_TOKENS = 1024
 
 
 def check_source(source: str) -> None:
-    """Refuse a source of rewards that does not exist."""
+    """Refuse a source of rewards that does not exist, and judges that do not."""
+    name = key("rewards", of="")
     if source not in (GIVEN, MODEL) and not source.startswith((JUDGES, FROM_HEAD)):
         raise UserError(
-            f"align.rewards is '{source}'. Allowed: {GIVEN}, {MODEL}, {JUDGES}NAME,NAME or {FROM_HEAD}DOMAIN/EXPERT."
+            f"{name} is '{source}'. Allowed: {GIVEN}, {MODEL}, {JUDGES}NAME,NAME or {FROM_HEAD}DOMAIN/EXPERT."
         )
+    known = plugin_names(SCORERS)
+    for judge in source.removeprefix(JUDGES).split(",") if source.startswith(JUDGES) else ():
+        if judge not in known:
+            raise unknown_name(f"judge for {name}", judge, known)
 
 
 def cached(path: Path, compute: Callable[[], Rewards]) -> Rewards:
@@ -61,10 +69,8 @@ def standardised(values: Sequence[float | None]) -> list[float]:
 
 
 def by_head(expert: Checkpoint, rows: Sequence[Preference]) -> Rewards:
-    """The rewards of an expert's own preference head."""
-    if expert.adapter is None:
-        raise UserError("The rewards are to come from a head, but the base model has none. Name an expert.")
-    head = load_head(expert.adapter)
+    """The rewards of an expert's own preference head; one of full weights is its own base."""
+    head = load_head(expert.adapter or expert.base)
     device = probe()
     tokenizer = load_tokenizer(expert.tokenizer_folder)
     model = load(expert, device.dtype, device.score_attention).to(device.name)

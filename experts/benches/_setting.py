@@ -17,6 +17,7 @@ from domains.readers import parse_preference, read_jsonl
 from domains.splits import split_of
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint, load_tokenizer
+from experts.device import probe
 from experts.digests import digest_of
 from experts.embedded import foundation_folder
 from experts.foundation import base_folder
@@ -47,8 +48,9 @@ class Setting:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of the rows and the start."""
-        return digest_of([self.start.digest(), *(repr(row) for split in SPLITS for row in self.rows[split])])
+        """The digest of the rows, the start, how it trains, and the number format."""
+        rows = [repr(row) for split in SPLITS for row in self.rows[split]]
+        return digest_of([self.start.digest(), self.align.model_dump_json(), str(probe().dtype), *rows])
 
     def smaller(self) -> Setting:
         """A few rows and one rate, to see that it works."""
@@ -76,14 +78,14 @@ def of_recipe(recipe: Recipe, data: Path, folder: Path) -> Setting:
     reward model are trained once and kept in `folder`."""
     rows = rows_of(data)
     base = with_template(base_folder(recipe.foundation), folder)
-    key = digest_of([Checkpoint(base).digest(), *(repr(row) for row in rows["train"]), recipe.sft.model_dump_json()])
-    start = Checkpoint(base, folder / f"sft-{key[:12]}")
-    if not (folder / f"sft-{key[:12]}" / CONFIG).exists():
-        sft.run(Checkpoint(base), as_examples(rows["train"]), recipe.sft, recipe.seed, folder / f"sft-{key[:12]}")
+    made_of = [Checkpoint(base).digest(), str(probe().dtype), recipe.seed, *(repr(row) for row in rows["train"])]
+    trained = folder / f"sft-{digest_of([*made_of, recipe.sft.model_dump_json()])[:12]}"
+    if not (trained / CONFIG).exists():
+        sft.run(Checkpoint(base), as_examples(rows["train"]), recipe.sft, recipe.seed, trained)
+    start = Checkpoint(base, trained)
     if recipe.align.rewards == "reward_model":
-        rows = {
-            split: rewarded(start, recipe, rows["train"], rows[split], folder / f"reward-{key[:12]}") for split in rows
-        }
+        own = folder / f"reward-{digest_of([trained.name, recipe.reward_model.model_dump_json()])[:12]}"
+        rows = {split: rewarded(start, recipe, rows["train"], rows[split], own) for split in rows}
     rates = (recipe.align.learning_rate / 4, recipe.align.learning_rate)  # the paper's DPO had a fourth of DDO-RM's
     return Setting(f"objectives-{data.stem}", rows, start, recipe.align, rates)
 

@@ -43,6 +43,7 @@ OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "s_dpo": ("s_dpo", {}),
     "ddo_rm": ("ddo_rm", {}),
     "dph": ("dph", {}),
+    "ddo_rm_published": ("ddo_rm", {"detach_target": False}),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,7 +58,17 @@ def run(quick: bool = False, home: Path = Path(".expertsmith")) -> dict[str, Any
         key = digest_of([*parts, repr(mixing), str(quick), *map(repr, all_rows())])
         work = partial(trained, folder, models["instruct"], references, mixing, quick)
         rows.append({"references": name, **kept.result(key, work)})
-    return {"rows": rows}
+    return {"rows": rows, "mixtures_minus_singles": against_singles(rows)}
+
+
+def against_singles(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every mixture minus every single reference, in pair accuracy by mean log-probability."""
+    found = {row["references"]: row["pair_accuracy_logp"] for row in rows}
+    return [
+        {"references": name, **{single: round(value - found[single], 4) for single in NAMES}}
+        for name, value in found.items()
+        if name not in NAMES
+    ]
 
 
 def all_rows() -> list[Preference]:
@@ -67,11 +78,14 @@ def all_rows() -> list[Preference]:
 
 
 def plans() -> list[Plan]:
-    """Each reference alone; then all three, mixed by every method, and by several weightings."""
+    """Each reference alone; then all three, mixed by every method with every weighting. Under DPO all weight on one
+    reference is that one in a sum of losses as in the geometric mean: losses/thompson is geometric/thompson."""
     singles = [Plan(name, (name,), Mixing()) for name in NAMES]
     mixtures = [Mixing(method) for method in METHODS]
     mixtures += [Mixing("geometric", weighting, window=4) for weighting in WEIGHTINGS[1:]]
     mixtures += [Mixing("harmonic", weighting, window=4) for weighting in HARMONIC_WEIGHTINGS]
+    every = [Mixing(method, weighting, window=4) for method in METHODS for weighting in WEIGHTINGS[1:]]
+    mixtures += [each for each in every if each not in (*mixtures, Mixing("losses", "thompson", window=4))]
     return singles + [Plan(f"{mixing.method}/{mixing.weighting}", NAMES, mixing) for mixing in mixtures]
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from domains.errors import UserError
 from experts.preferences import PreferenceBatch
-from experts.settings import flag, number
+from experts.settings import flag, key, number
 
 
 @dataclass
@@ -44,6 +45,11 @@ class Objective:
         number("tau", self.tau, above=0)
         flag("detach_target", self.detach_target)
         flag("reference_anchored", self.reference_anchored)
+        if self.reference_anchored and not self.detach_target:
+            raise UserError(
+                f"{key('detach_target')} is false, but with reference_anchored = true the target is that of the "
+                "reference, which has no gradient. Leave one of them out."
+            )
 
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B, in nats."""

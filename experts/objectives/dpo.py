@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid, relu
 
 from domains.errors import UserError
 from experts.preferences import PreferenceBatch
-from experts.settings import choice, number
+from experts.settings import choice, key, number
 
 LOSSES = ("sigmoid", "robust", "ipo", "hinge")
 
@@ -40,9 +40,9 @@ class Objective:
         number("label_smoothing", self.label_smoothing, low=0, high=0.5)
         choice("loss", self.loss, LOSSES)
         if self.label_smoothing and self.loss not in ("sigmoid", "robust"):
-            raise UserError(f"align.settings.label_smoothing has no meaning for loss '{self.loss}'. Set it to 0.")
+            raise UserError(f"{key('label_smoothing')} has no meaning for loss '{self.loss}'. Set it to 0.")
         if self.loss == "robust" and self.label_smoothing == 0.5:
-            raise UserError("align.settings.label_smoothing is 0.5; the robust loss needs a number below 0.5.")
+            raise UserError(f"{key('label_smoothing')} is 0.5; the robust loss needs a number below 0.5.")
 
     def __call__(self, batch: PreferenceBatch) -> Tensor:
         """loss_B, in nats (ipo: squared nats per token)."""

@@ -17,6 +17,7 @@ from experts.foundation import model_folder
 from experts.mixing import Mixing
 from experts.preferences import load_objective
 from experts.recipe import Align
+from experts.settings import key, section
 from experts.stages import reward
 
 START = "start"
@@ -102,11 +103,31 @@ def rows_of(domain: Domain, settings: Align, split: Split) -> tuple[Preference, 
     return rows
 
 
-def check(settings: Align) -> None:
-    """Refuse an objective, a mixture or a source of rewards that does not exist, or a setting that does not fit."""
-    check_method(load_objective(settings.objective, settings.settings), settings.method)
-    mixing_of(settings.mixing)
-    rewards.check_source(settings.rewards)
+def check(settings: Align, name: str = "align") -> None:
+    """Refuse an objective, a mixture or a source of rewards that does not exist, and settings that do not fit or that
+    nothing reads. `name`: the recipe's section."""
+    with section(name):
+        objective = load_objective(settings.objective, settings.settings)
+        check_method(objective, settings.method)
+        rewards.check_source(settings.rewards)
+        check_read(settings, objective.needs, mixing_of(settings.mixing) != Mixing())
+    if name != "align" and settings.rewards == rewards.MODEL:
+        raise UserError(
+            f"{name}.rewards is {rewards.MODEL}, and no reward model is trained for function calls. "
+            f"Set it to {rewards.GIVEN}, {rewards.JUDGES}NAME or {rewards.FROM_HEAD}DOMAIN/EXPERT."
+        )
+
+
+def check_read(settings: Align, needs: frozenset[str], is_mixed: bool) -> None:
+    """Refuse what the objective, or a single reference, would leave unread."""
+    unread = f"the objective '{settings.objective}' with its settings"
+    if "reference" not in needs and (settings.references != (START,) or is_mixed):
+        which = "mixing" if settings.references == (START,) else "references"
+        raise UserError(f"{key(which, of='')} is set, but {unread} reads no reference. Leave it out.")
+    if is_mixed and len(settings.references) == 1:
+        raise UserError(f"{key('mixing', of='')} is set, but {key('references', of='')} has one model. Name several.")
+    if "scores" not in needs and settings.rewards != rewards.GIVEN:
+        raise UserError(f"{key('rewards', of='')} is {settings.rewards}, but {unread} reads no rewards. Leave it out.")
 
 
 def mixing_of(settings: Mapping[str, Any]) -> Mixing:
@@ -115,7 +136,9 @@ def mixing_of(settings: Mapping[str, Any]) -> Mixing:
         return Mixing(**settings)
     except TypeError as error:
         allowed = ", ".join(each.name for each in fields(Mixing) if each.init)
-        raise UserError(f"align.mixing {dict(settings)} does not fit ({error}). Allowed: {allowed}.") from None
+        raise UserError(
+            f"{key('mixing', of='')} {dict(settings)} does not fit ({error}). Allowed: {allowed}."
+        ) from None
 
 
 def run(parts: Parts, rows: Sequence[Preference], seed: int, folder: Path) -> dict[str, Any]:

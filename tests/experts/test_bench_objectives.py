@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from domains.errors import UserError
-from experts.benches._setting import TAGS, of_recipe, rows_of, with_template
+from domains.readers import parse_preference
+from experts.benches._setting import SPLITS, TAGS, Setting, of_recipe, rows_of, with_template
 from experts.benches.objectives import OBJECTIVES, run
-from experts.checkpoint import load_tokenizer
-from experts.recipe import load_recipe
+from experts.checkpoint import Checkpoint, load_tokenizer
+from experts.device import DTYPE
+from experts.preferences import load_objective
+from experts.recipe import Align, load_recipe
 from tests.fakes import byte_tokenizer, domain_rows, tiny_model, write_jsonl, write_model
 
 KEYS = {
@@ -61,6 +65,42 @@ def test_the_reward_model_gives_the_rewards_and_the_rates_are_the_papers(data, r
     for rows in setting.rows.values():
         assert all(len(row.scores) == len(row.candidates) for row in rows)
     assert load_tokenizer(setting.start.base).chat_template == TAGS
+
+
+def trained_folders(home):
+    return {kind: sorted(path.name for path in home.glob(f"{kind}-*")) for kind in ("sft", "reward")}
+
+
+def test_another_reward_model_or_seed_is_trained_anew_and_the_same_is_not(data, recipe, tmp_path):
+    """Another setting of the reward model changes that model alone; another seed, the start too."""
+    of_recipe(load_recipe(recipe), data, tmp_path)
+    first = trained_folders(tmp_path)
+    of_recipe(load_recipe(recipe), data, tmp_path)
+    assert trained_folders(tmp_path) == first
+    for override, added in (("reward_model.learning_rate=0.001", (0, 1)), ("seed=7", (1, 1))):
+        before = trained_folders(tmp_path)
+        of_recipe(load_recipe(recipe, [override]), data, tmp_path)
+        after = trained_folders(tmp_path)
+        assert tuple(len(after[kind]) - len(before[kind]) for kind in ("sft", "reward")) == added
+
+
+def test_results_of_other_settings_or_another_number_format_are_not_used_again(base, monkeypatch):
+    found = map(parse_preference, domain_rows("toy")["preferences.jsonl"])
+    rows = {split: [next(found)] for split in SPLITS}
+    setting = Setting("x", rows, Checkpoint(base), Align(), (1e-4,))
+    monkeypatch.setenv(DTYPE, "float32")
+    digests = [setting.digest, replace(setting, align=Align(batch_rows=3)).digest]
+    digests.append(replace(setting, rows=rows | {"test": rows["dev"]}).digest)
+    assert replace(setting, name="y").digest == digests[0]
+    monkeypatch.setenv(DTYPE, "bfloat16")
+    digests.append(replace(setting).digest)
+    assert len(set(digests)) == 4
+
+
+def test_the_published_form_of_ddo_rm_is_measured_beside_ours():
+    ours, published = (load_objective(*OBJECTIVES[name]) for name in ("ddo_rm", "ddo_rm_published"))
+    assert (ours.detach_target, published.detach_target) == (True, False)
+    assert replace(published, detach_target=True) == ours
 
 
 def test_a_model_with_a_template_stays_as_it_is(base, tmp_path):

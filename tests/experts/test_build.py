@@ -15,11 +15,14 @@ from domains.errors import UserError
 from domains.example import Message
 from domains.votes import Candidate, Votes
 from experts.build import Build, run_build, stage_names
-from experts.checkpoint import load, read_adapter
+from experts.checkpoint import Checkpoint, LowRank, load, read_adapter, write_adapter
+from experts.expert import write_expert
 from experts.journal import LOCK, RECORD, read_record
-from experts.recipe import load_recipe
+from experts.recipe import Align, load_recipe, recipe_names
+from experts.stages import align
 from experts.train import COMPLETE
-from tests.fakes import tiny_build, tiny_recipe, trained
+from tests.fakes import tiny_build, tiny_recipe, trained, write_base
+from tests.fakes_tools import tiny_tools_build
 
 STAGES = [
     "house/instruct",
@@ -226,18 +229,106 @@ def test_a_head_is_kept_with_its_expert_and_gives_rewards_to_another(tmp_path):
     assert not (expert / "head.safetensors").exists()
 
 
+def foreign_expert(build, base, adapter=True):
+    """An expert in the home folder over a base of its own, by what a finished stage leaves there."""
+    folder = build.home / "other" / "conversation"
+    if adapter:
+        update = LowRank(torch.zeros(2, 32), torch.zeros(32, 2), 1.0)
+        write_adapter({"model.layers.0.self_attn.q_proj": update}, base, folder)
+    else:
+        shutil.copytree(base, folder)
+    card = {"name": "other/conversation", "about": "", "base": str(base), "seed": 0, "recipe_digest": ""}
+    write_expert(folder, base, card)
+    (folder / RECORD).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_an_expert_is_loaded_over_its_own_base(tmp_path, adapter):
+    build = tiny_build(tmp_path)
+    other = write_base(tmp_path / "other_base", seed=5)
+    folder = foreign_expert(build, other, adapter)
+    assert build.expert("other/conversation") == (Checkpoint(other, folder) if adapter else Checkpoint(folder))
+    shutil.rmtree(other)
+    with pytest.raises(UserError, match="not a model folder"):
+        build.expert("other/conversation")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("other/none", "no expert"), ("other/conversation", "no preference head")]
+)
+def test_a_head_that_can_not_be_loaded_is_refused_before_anything_is_trained(tmp_path, name, answer):
+    build = tiny_build(tmp_path, "align.objective=ddo_rm", f"align.rewards=head:{name}")
+    foreign_expert(build, build.base.base)
+    with pytest.raises(UserError, match=answer):
+        run_build(build, lambda line: None)
+    assert not (tmp_path / "home" / "house").exists()
+
+
 @pytest.mark.parametrize(
     ("setting", "answer"),
     [
         ("align.rewards=model", "Allowed: given, reward_model"),
         ('align.mixing={"method"="mean"}', "mean"),
         ('align.mixing={"weight"=1}', "Allowed: method, weighting"),
+        ("align.mixing.clip=2", r"^align\.mixing\.clip is 2;"),
+        ("calls_align.settings.beta=0", r"^calls_align\.settings\.beta is 0;"),
+        ("calls_align.mixing.method=mean", r"calls_align\.mixing\.method 'mean'"),
+        ("calls_align.rewards=model", r"^calls_align\.rewards is 'model'"),
+        ("align.rewards=judges:empathy,emphaty", "no judge for align.rewards 'emphaty'. Did you mean 'empathy'"),
+        ("align.rewards=reward_model", "align.rewards is reward_model, but the objective 'dpo' .* reads no rewards"),
+        ("align.mixing.clip=0.2", "align.mixing is set, but align.references has one model"),
     ],
 )
 def test_an_alignment_that_can_not_be_is_refused_before_anything_is_trained(tmp_path, setting, answer):
     with pytest.raises(UserError, match=answer):
         run_build(tiny_build(tmp_path, setting), lambda line: None)
     assert not (tmp_path / "home" / "house").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer"),
+    [
+        ({"objective": "ddo_rm", "references": ("start", "foundation")}, "align.references is set"),
+        ({"objective": "ddo_rm", "mixing": {"method": "losses"}}, "align.mixing is set, but the objective 'ddo_rm'"),
+        ({"objective": "dph", "settings": {"dpo_weight": 0}, "references": ("foundation",)}, "reads no reference"),
+        ({"objective": "ddo_rm", "settings": {"detach_target": False, "reference_anchored": True}}, "detach_target"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(settings, answer):
+    with pytest.raises(UserError, match=answer):
+        align.check(Align(**settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mixing": {"method": "geometric", "clip": 0.1}},
+        {"mixing": {"method": "losses"}, "references": ("start", "foundation")},
+        {"objective": "ddo_rm", "rewards": "judges:empathy,politeness"},
+        {"objective": "ddo_rm", "settings": {"reference_anchored": True}, "references": ("foundation",)},
+        {"objective": "ddo_rm", "settings": {"detach_target": False}, "rewards": "reward_model"},
+        {"objective": "dph", "references": ("foundation",)},
+    ],
+)
+def test_settings_that_are_read_are_taken(settings):
+    align.check(Align(**settings))
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_alignments_of_shipped_recipes_are_taken(name):
+    recipe = load_recipe(name)
+    align.check(recipe.align)
+    align.check(recipe.calls_align, "calls_align")
+
+
+def test_calls_have_no_reward_model_and_it_is_said_before_anything_is_trained(tmp_path):
+    made = tiny_tools_build(tmp_path)
+    settings = Align(objective="ddo_rm", rewards="reward_model", rank=2)
+    recipe = made.recipe.model_copy(update={"calls_align": settings})
+    with pytest.raises(UserError, match=r"^calls_align\.rewards is reward_model, and no reward model"):
+        run_build(Build(made.domain, recipe, made.home), lambda line: None)
+    assert not made.home.exists()
 
 
 def with_votes(built, folder, votes):

@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from domains.errors import UserError
-from experts.alignment import REFERENCES, Alignment, add_head, train_preferences
-from experts.batch import candidates_segment, collate, pack_in_order
+from experts.alignment import REFERENCES, Alignment, add_head, head_groups, train_preferences
+from experts.batch import Row, candidates_segment, collate, pack_in_order
 from experts.checkpoint import Checkpoint, read_adapter
 from experts.head import POOLERS, PreferenceHead, load_head
 from experts.logprobs import HEAD, score
 from experts.objectives import dph
+from experts.preferences import EncodedPreference, preference_batch
 from experts.recipe import Align
 from experts.stages import align
 from experts.train import prepare
 from tests.experts.test_logprobs import random_ids
 from tests.experts.test_train import ROWS
+from tests.fakes import tiny_model
 
 
 def segments(with_ends=True):
@@ -110,6 +112,46 @@ def test_prior_decay_pulls_the_adapter_back(base, tmp_path):
         train_preferences(Checkpoint(base), ROWS, Alignment(dph.Objective(prior_decay=decay)), settings, 0, folder)
         sizes.append(sum(float(update.up.norm()) for update in read_adapter(folder).values()))
     assert sizes[1] < 0.8 * sizes[0]
+
+
+@pytest.mark.parametrize("dpo_weight", [0.0, 1.0])
+def test_the_heads_loss_alone_leaves_the_vocabulary_projection_without_gradient(dpo_weight):
+    """The decoder frozen, the projection and the head trainable: only the part that is DPO reaches the projection."""
+    own = tiny_model(tied=False).requires_grad_(False)
+    own.add_module(HEAD, seeded_head(own.config.hidden_size).requires_grad_(True))
+    own.get_output_embeddings().requires_grad_(True)
+    segment = segments()[0][0]
+    rows = [EncodedPreference("a", segment, ((-20.0, -30.0),))]
+    batch = preference_batch(score(own, collate([Row([segment])], 0)), rows)
+    dph.Objective(dpo_weight=dpo_weight)(batch).mean().backward()
+    gradient = own.get_output_embeddings().weight.grad
+    assert (gradient is not None and bool(gradient.any())) == bool(dpo_weight)
+    assert getattr(own, HEAD).reward.weight.grad.any()
+    assert all(weight.grad is None for weight in own.model.parameters())
+
+
+def test_without_decay_and_with_one_rate_the_groups_are_plain_adamw(base):
+    """The same gradients in ten steps: every trained weight is the same bit for bit; with decay the second factors
+    are not."""
+    found = []
+    for decay in (None, 0.0, 0.5):
+        ready = prepare(Checkpoint(base), Align(rank=2), 0)
+        objective = dph.Objective(prior_decay=decay or 0.0, head_decay=0.0, head_learning_rate=0.01)
+        add_head(ready, objective, 0)
+        trained = {name: weight for name, weight in ready.model.named_parameters() if weight.requires_grad}
+        groups = head_groups(ready.model, objective) if decay is not None else list(trained.values())
+        optimizer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.0)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(10):
+            for weight in trained.values():
+                weight.grad = torch.randn(weight.shape, generator=generator)
+            optimizer.step()
+        found.append({name: weight.detach() for name, weight in trained.items()})
+    plain, without, decayed = found
+    assert all(torch.equal(plain[name], weight) for name, weight in without.items())
+    assert {name for name, weight in decayed.items() if not torch.equal(plain[name], weight)} == {
+        name for name in plain if "lora_B" in name
+    }
 
 
 def test_prior_decay_of_all_weights_is_refused_and_not_ignored(base, tmp_path):

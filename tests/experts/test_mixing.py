@@ -1,5 +1,6 @@
 """Mixtures of references: what they reduce to, their order, their weights, and what the weights may not see."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -47,6 +48,31 @@ def test_all_weight_on_one_is_that_one(method):
     unclipped = references if method != "harmonic" else clip_to_first(references, batch.present_BC, 1.0)
     expected = Objective()(replace(batch, reference_BC=unclipped[1]))
     torch.testing.assert_close(mixing.loss(Objective(), batch, references), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_a_weight_of_0_is_nothing_however_far_a_reference_is(method, best):
+    """References 1,000 nats apart: the mixture is the one with all the weight, number for number; also at an absent
+    candidate, and with a finite loss."""
+    references = torch.tensor([[[-2000.0, -2200.0, 0.0]], [[-3000.0, -1200.0, 0.0]], [[-4000.0, -200.0, 0.0]]])
+    present = torch.tensor([[True, True, False]])
+    mixing = Mixing(method, "accuracy", clip=1.0)
+    mixing.held_out = tuple(float(k == best) for k in range(3))
+    source = clip_to_first(references, present, 1.0) if method == "harmonic" else references
+    batch = replace(random_preference_batch(1, 3), present_BC=present)
+    assert torch.equal(mixing.mixed(batch, references).reference_BC, source[best])
+    expected = Objective()(replace(batch, reference_BC=source[best]))
+    torch.testing.assert_close(mixing.loss(Objective(), batch, references), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_references_that_agree_are_one_reference_under_unequal_weights(method):
+    batch = random_preference_batch(4, 3)
+    mixing = Mixing(method, "accuracy")
+    mixing.held_out = WEIGHTS
+    mixed = mixing.mixed(batch, batch.reference_BC.expand(3, -1, -1))
+    torch.testing.assert_close(mixed.reference_BC, batch.reference_BC)
 
 
 WEIGHTS = (0.5, 0.3, 0.2)
@@ -251,6 +277,51 @@ def test_a_saved_state_gives_the_same_weights(weighting):
     )
 
 
+def test_thompson_draws_go_on_from_a_saved_state_in_a_new_object():
+    """The state as JSON: the next 20 draws are those of the run that nobody disturbed; those of another seed are not.
+    Both references are right half of the time, so that draws differ."""
+    present = torch.ones(1, 2, dtype=torch.bool)
+    both = torch.tensor([[[0.0, -8.0]], [[-8.0, 0.0]]])
+
+    def draws(mixing):
+        found = []
+        for step in range(20):
+            found.append(mixing.shared_weights(2))
+            mixing.observe(both[[step % 2, 1 - step % 2]], present)
+        return found
+
+    first = Mixing(weighting="thompson", seed=3)
+    draws(first)
+    state = json.loads(json.dumps(first.state()))
+    second, other = Mixing(weighting="thompson", seed=3), Mixing(weighting="thompson", seed=4)
+    second.restore(state)
+    other.restore(state)
+    expected = draws(first)
+    assert {tuple(each) for each in expected} == {(0.0, 1.0), (1.0, 0.0)}
+    assert draws(second) == expected
+    assert draws(other) != expected
+
+
+def test_the_bench_compares_every_mixture_that_differs_with_every_single_reference():
+    """3 methods times 6 weightings, but for losses/thompson: all weight on one reference is geometric/thompson, in the
+    loss of DPO number for number. What was measured first comes first, so that kept results stay."""
+    from experts.benches.references import NAMES, against_singles, plans
+
+    names = [plan.name for plan in plans()]
+    assert tuple(names[:3]) == NAMES
+    assert names[3:6] == [f"{method}/uniform" for method in METHODS]
+    expected = {f"{method}/{weighting}" for method in METHODS for weighting in WEIGHTINGS} - {"losses/thompson"}
+    assert (len(names), set(names[3:])) == (3 + 17, expected)
+    batch = random_preference_batch(4, 3)
+    references = three_references(batch)
+    losses = [loss(Mixing(method, "thompson"), references) for method in ("geometric", "losses")]
+    torch.testing.assert_close(*losses)
+    rows = [
+        {"references": name, "pair_accuracy_logp": value / 10} for value, name in enumerate([*NAMES, "losses/uniform"])
+    ]
+    assert against_singles(rows) == [{"references": "losses/uniform", **dict(zip(NAMES, (0.3, 0.2, 0.1), strict=True))}]
+
+
 def test_held_out_weights_by_hand():
     """Gaps of 6 and 2 nats: discrimination 0.75 and 0.25; both rank right: accuracy 0.5 and 0.5."""
     references = torch.tensor([[[0.0, -6.0]], [[0.0, -2.0]]])
@@ -278,5 +349,5 @@ def test_bad_settings_are_refused():
         {"window": 2.5},
         {"seed": "a"},
     ):
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=rf"align\.mixing\.{next(iter(settings))}\b"):
             Mixing(**settings)

@@ -234,6 +234,16 @@ def test_the_dynamic_beta_by_hand():
     assert objective.dynamic_beta(torch.tensor([-40.0])) == objective.floor
 
 
+def test_the_dynamic_beta_of_margins_that_are_all_the_running_mean_is_beta():
+    """Margins of 3 nats in every batch: M = 3 and no spread, so beta' = beta (1 + alpha (3 - 3)): the loss of DPO."""
+    objective = beta_dpo.Objective(0.2, keep=1.0)
+    batch = of_margins(3.0, 3.0, 3.0, 3.0)
+    for _ in range(7):
+        objective.observe(batch)
+    assert objective.dynamic_beta(beta_dpo.row_margins(batch)) == pytest.approx(0.2, rel=1e-12)
+    torch.testing.assert_close(objective(batch), dpo.Objective(0.2)(batch))
+
+
 def of_margins(*margins, training=True):
     policy = torch.tensor([[m, 0.0] for m in margins], dtype=torch.float64)
     ones = torch.ones_like(policy)
@@ -389,8 +399,8 @@ def test_ddo_rm_published_gradient_has_an_entropy_term():
 
 
 @pytest.mark.parametrize("anchored", [False, True])
-def test_ddo_rm_published_gradient_of_a_ragged_row_is_that_of_the_row_alone(anchored):
-    objective = ddo_rm.Objective(detach_target=False, reference_anchored=anchored)
+def test_ddo_rm_moving_or_anchored_gradient_of_a_ragged_row_is_that_of_the_row_alone(anchored):
+    objective = ddo_rm.Objective(detach_target=anchored, reference_anchored=anchored)
     wide = full_batch()
     objective(wide).sum().backward()
     assert torch.isfinite(wide.policy_BC.grad).all()
@@ -401,6 +411,33 @@ def test_ddo_rm_published_gradient_of_a_ragged_row_is_that_of_the_row_alone(anch
         objective(narrow).sum().backward()
         torch.testing.assert_close(wide.policy_BC.grad[b, :3], policy.grad[0])
         assert wide.policy_BC.grad[b, 3] == 0
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_the_target_of_ddo_rm_goes_with_its_candidates(anchored):
+    """Any order of all places, the chosen answer's and the empty ones among them: the same numbers in that order, 0
+    where there is no candidate."""
+    objective, batch = ddo_rm.Objective(reference_anchored=anchored), full_batch()
+    for order in ([3, 1, 0, 2], [1, 2, 3, 0]):
+        names = ("policy_BC", "reference_BC", "num_tokens_BC", "present_BC", "scores_BC")
+        moved = PreferenceBatch(*(getattr(batch, name)[:, order] for name in names))
+        torch.testing.assert_close(objective.target(moved), objective.target(batch)[:, order])
+        torch.testing.assert_close(objective(moved), objective(batch))
+        assert not objective.target(moved)[~moved.present_BC].any()
+        torch.testing.assert_close(objective.target(moved).sum(1), torch.ones(6).double())
+
+
+def test_the_target_of_ddo_rm_is_p_tilted_by_rewards_centred_under_p():
+    """(tau / eta) log(q / p), less its mean under p, is R - E_p R; so E_q R is above E_p R."""
+    objective, batch = ddo_rm.Objective(eta=0.7, tau=0.5), full_batch(num_candidates=2)
+    p = (batch.mean_logprobs_BC.detach() / 0.5).softmax(1)
+    q = objective.target(batch)
+
+    def centred(values):
+        return values - (p * values).sum(1, keepdim=True)
+
+    torch.testing.assert_close(centred(0.5 / 0.7 * (q / p).log()), centred(batch.scores_BC))
+    assert ((q * centred(batch.scores_BC)).sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("tau", [0.5, 2.0])
@@ -486,6 +523,15 @@ def test_the_contrastive_head_of_implicit_rewards_is_conservative_dpo():
     torch.testing.assert_close(objective(head), expected)
 
 
+def test_a_constant_on_all_rewards_changes_no_order_and_no_contrastive_loss():
+    batch = full_batch()
+    moved = replace(batch, head_BC=batch.head_BC + 5)
+    objective = dph.Objective(loss="contrastive")
+    torch.testing.assert_close(objective(moved), objective(batch))
+    assert objective.metrics(moved) == objective.metrics(batch)
+    assert (moved.head_BC.argmax(1) == batch.head_BC.argmax(1)).all()
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_separable_optimum(sign):
     """At r = +-log((1 - e) / e) for chosen and rejected the gradient is 0; with signs turned it is not."""
@@ -517,6 +563,7 @@ def test_the_separable_optimum(sign):
         ("ddo_rm", {"detach_target": "false"}),
         ("ddo_rm", {"detach_target": 0}),
         ("ddo_rm", {"reference_anchored": "yes"}),
+        ("ddo_rm", {"detach_target": False, "reference_anchored": True}),
         ("dpo", {"beta": True}),
         ("dpo", {"beta": float("nan")}),
         ("dpo", {"loss": ["sigmoid"]}),

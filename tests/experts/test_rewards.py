@@ -1,5 +1,6 @@
-"""Rewards from judges, from a head and from a reward model, through the build; best of n; the benches' numbers."""
+"""Rewards from judges, a head and a reward model, through the build; what serving chooses by; benches' numbers."""
 
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ from experts.preferences import (
 )
 from experts.recipe import Training
 from experts.recommend import Recommended, as_examples, hit_ratio, recommend, valid_ratio
-from experts.rerank import best_of, rewards, sampled
+from experts.rerank import rewards
 from experts.rewards import by_head, cached, check_source, standardised
 from experts.stages import reward
 from tests.experts.test_alignment import MORE, settings
@@ -67,8 +68,20 @@ def test_a_head_gives_rewards_and_a_folder_without_one_is_refused(base, tmp_path
     found = by_head(Checkpoint(base, expert), ROWS)
     assert [len(found[row.id]) for row in ROWS] == [2, 3]
     assert len({value for values in found.values() for value in values}) > 1
-    with pytest.raises(UserError, match="base model has none"):
+    with pytest.raises(UserError, match="no preference head"):
         by_head(Checkpoint(base), ROWS)
+
+
+def test_the_head_of_an_expert_of_full_weights_gives_rewards(base, tmp_path):
+    """It is its own base, and lies beside its weights; the hidden states are those of the trained model."""
+    expert = tmp_path / "expert"
+    train_preferences(Checkpoint(base), ROWS, Alignment(dph.Objective()), settings(method="full"), 0, expert)
+    load_tokenizer(base).save_pretrained(expert)
+    found = by_head(Checkpoint(expert), ROWS)
+    (expert / "model.safetensors").unlink()
+    shutil.copy(base / "model.safetensors", expert)
+    assert [len(found[row.id]) for row in ROWS] == [2, 3]
+    assert found != by_head(Checkpoint(expert), ROWS)
 
 
 def test_a_reward_model_learns_its_training_pairs(base, tmp_path):
@@ -86,15 +99,29 @@ def test_padding_of_a_reward_model_is_not_the_end_of_turn(base):
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
 
 
-def test_the_best_of_one_is_the_sample_and_the_best_of_many_has_the_highest_reward(model, tokenizer):
+class Shifted(torch.nn.Module):
+    """A head whose rewards are all higher by a constant."""
+
+    def __init__(self, head, constant):
+        super().__init__()
+        self.head, self.constant = head, constant
+
+    def forward(self, hidden):
+        return self.head(hidden) + self.constant
+
+
+def test_the_reward_of_an_answer_is_its_own_and_a_constant_changes_no_choice(model, tokenizer):
+    """Whatever else is asked about, and in whatever order; the served answer is the one with the highest reward."""
     model = deepcopy(model)
     model.add_module(HEAD, seeded_head(model.config.hidden_size))
-    (only,) = sampled(model, tokenizer, PROMPT, 1, 6, seed=3)
-    assert best_of(model, tokenizer, PROMPT, 1, 6, seed=3) == only
-    answers = sampled(model, tokenizer, PROMPT, 4, 6, seed=3)
+    answers = ["Yes.", "It is in the shed.", "No idea.", "Behind the house, I think."]
     values = rewards(model, tokenizer, PROMPT, answers)
-    assert best_of(model, tokenizer, PROMPT, 4, 6, seed=3) == answers[int(values.argmax())]
+    assert len({round(float(value), 4) for value in values}) == len(answers)
     torch.testing.assert_close(rewards(model, tokenizer, PROMPT, answers[::-1]), values.flip(0), rtol=1e-4, atol=1e-5)
+    alone = torch.cat([rewards(model, tokenizer, PROMPT, [answer]) for answer in answers])
+    torch.testing.assert_close(alone, values, rtol=1e-4, atol=1e-5)
+    setattr(model, HEAD, Shifted(getattr(model, HEAD), 5.0))
+    assert rewards(model, tokenizer, PROMPT, answers).argmax() == values.argmax()
 
 
 def test_reranking_without_a_head_is_answered(model, tokenizer):
