@@ -22,7 +22,7 @@ from domains.votes import Votes
 from experts import house
 from experts.checkpoint import CONFIG, Checkpoint
 from experts.device import release_memory
-from experts.digests import digest_of, folder_digest
+from experts.digests import digest_of
 from experts.expert import CARD, read_expert, write_expert
 from experts.export import base_of
 from experts.finish import TRACK_WORK, Finish, card, finish
@@ -349,8 +349,3 @@ def built_domain(home: Path, name: str) -> Domain:
         return Domain.load(json.loads((home / name / SOURCE).read_text())["domain"])
     except FileNotFoundError:
         return Domain.load(name)
-
-
-def data_digest(domain: Domain) -> str:
-    """The digest of all of a domain's files."""
-    return digest_of([folder_digest(domain.folder), folder_digest(domain.folder / "documents")])

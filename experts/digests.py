@@ -41,3 +41,8 @@ def weights_digest(folder: Path) -> str:
 def tokenizer_digest(folder: Path) -> str:
     """The digest of a tokenizer's files, its chat template among them."""
     return folder_digest(folder, ("tokenizer*", "special_tokens_map.json", "chat_template*"))
+
+
+def data_digest(folder: Path) -> str:
+    """The digest of all of a domain's files."""
+    return digest_of([folder_digest(folder), folder_digest(folder / "documents")])

@@ -16,10 +16,10 @@ from domains.domain import CALLS, GENERAL, Domain
 from domains.engine import Engine
 from domains.errors import unknown_name
 from domains.example import Example
-from experts.build import Build, built_domain, data_digest
+from experts.build import Build, built_domain
 from experts.checkpoint import Checkpoint, compose, read_adapter, write_adapter
 from experts.device import release_memory
-from experts.digests import digest_of
+from experts.digests import data_digest, digest_of
 from experts.expert import built_experts, versions
 from experts.foundation import HOUSE
 from experts.journal import Stage, run_stage
@@ -124,7 +124,7 @@ class Evaluation:
     @cached_property
     def data(self) -> str:
         """The digest of all data that is measured on."""
-        return digest_of([data_digest(self.domain), data_digest(Domain.load(HOUSE))])
+        return digest_of([data_digest(domain.folder) for domain in (self.domain, Domain.load(HOUSE))])
 
     @property
     def is_swept(self) -> bool:

@@ -13,6 +13,7 @@ from domains.example import Preference, Split
 from experts import rewards
 from experts.alignment import Alignment, check_method, train_preferences
 from experts.checkpoint import Checkpoint
+from experts.digests import data_digest
 from experts.foundation import model_folder
 from experts.mixing import Mixing
 from experts.preferences import load_objective
@@ -50,6 +51,8 @@ class Parts:
             found["reward_model"] = Checkpoint(self.start.base, self.reward_model).digest()
         if self.needs_rewards and self.settings.rewards.startswith(rewards.FROM_HEAD):
             found["head"] = self.head.digest()
+        if self.needs_rewards and self.settings.rewards.startswith(rewards.JUDGES):
+            found["judges"] = data_digest(self.domain.folder)  # the rules and documents that judges read
         return found
 
     @property

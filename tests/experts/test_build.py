@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from domains.errors import UserError
 from domains.example import Message
 from domains.votes import Candidate, Votes
-from experts.build import Build, run_build, stage_names
+from experts.build import Build, conversation_stage, run_build, stage_names
 from experts.checkpoint import Checkpoint, LowRank, load, read_adapter, write_adapter
 from experts.expert import write_expert
 from experts.journal import LOCK, RECORD, read_record
@@ -320,6 +320,14 @@ def test_the_alignments_of_shipped_recipes_are_taken(name):
     recipe = load_recipe(name)
     align.check(recipe.align)
     align.check(recipe.calls_align, "calls_align")
+
+
+def test_rewards_of_judges_are_stale_when_what_the_judges_read_changes(tmp_path):
+    build = tiny_build(tmp_path, "align.objective=ddo_rm", "align.rewards=judges:safety")
+    before = conversation_stage(build).digest
+    assert conversation_stage(build).digest == before
+    (build.domain.folder / "safety.jsonl").write_text("{}\n")
+    assert conversation_stage(build).digest != before
 
 
 def test_calls_have_no_reward_model_and_it_is_said_before_anything_is_trained(tmp_path):
