@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from experts.improvement.bursts import Background
+from experts.improvement.bursts import Background, Immediate
 from experts.improvement.loop import Pace
+from experts.improvement.record import Record
 from experts.improvement.replay import Replay
 from experts.improvement.thread import Acceptance, Outcome, Rules, run_threads
 from judges.samples import repaired
@@ -121,6 +122,31 @@ def test_a_kill_in_the_middle_of_a_burst_loses_no_verified_pair_and_resumes(tmp_
              for name in ("a", "b")]  # fmt: skip
     assert json.loads(ended[0].stdout) == json.loads(ended[1].stdout)
     assert before <= {row["key"] for row in repaired(tmp_path / "a" / "replay.jsonl")}
+
+
+class Struck(Record):
+    """A record whose process is killed where it would note the thread of a third lesson."""
+
+    def keep(self, thread, seen):
+        if thread.lesson and sum(row["lesson"] is not None for row in self.all_threads()) == 2:
+            raise KeyboardInterrupt
+        super().keep(thread, seen)
+
+
+def test_a_kill_in_the_middle_of_a_round_leaves_its_lessons_to_a_run_with_other_settings(tmp_path):
+    """With skill 0 the tasks 1 to 4 are solved by a later attempt: the third lesson is in the buffer before its thread
+    is noted. A run in another folder finds the three there, and only the fourth is new to it."""
+    tasks, lines = [task(n) for n in range(5)], []
+    loop = loop_in(tmp_path, Counter(), Pace(prompts=5, steps=2))
+    loop.record = Struck(tmp_path, NUMBER)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(tasks)
+    assert len(Replay(tmp_path / "replay.jsonl", NUMBER)) == 3
+    other = loop_in(tmp_path, Counter(), Pace(prompts=5, steps=2, seed=1))
+    other.record, other.tell = Record(tmp_path / "other", NUMBER), lines.append
+    other.bursts = Immediate(other.learner, other.record)
+    other.run(tasks)
+    assert "1 new lessons, 4 in the buffer" in lines[0]
 
 
 class Gated(Counter):
