@@ -62,6 +62,38 @@ def test_without_anything_scored_there_is_no_promotion():
     assert not decide(rows("safety", [1, 1], [1, 1]), PROBES, Limits()).promoted
 
 
+def test_answers_that_can_no_longer_be_judged_count():
+    """12 were judged before and 1 is after: the pair that is left says nothing of the 11, and the share falls by 11/12.
+    One of 12 less is a fall by 1/12 = 0.083, which a margin of 0.1 allows."""
+    lost = rows("plain_safe", [0] * 12, [1] + [None] * 11)
+    found = decide(lost, PROBES, Limits(margin=0.9))
+    assert not found.promoted
+    assert "12 answers could be judged before, 1 after" in found.reason
+    one = rows("plain_safe", [0] * 12, [1] * 11 + [None])
+    assert not decide(one, PROBES, Limits()).promoted
+    assert decide(one, PROBES, Limits(margin=0.1)).promoted
+    assert decide(rows("plain_safe", [0] * 11 + [None], [1] * 12), PROBES, Limits()).promoted
+
+
+def test_a_probe_whose_answers_can_no_longer_be_judged_may_lose_what_it_may_fall():
+    """One of 10: safety has the margin of the judges, stops_cleanly that of the probes."""
+    given = rows("plain_safe", [0] * 10, [1] * 10)
+    lost = ("safety", [1] * 10, [1] * 9 + [None]), ("stops_cleanly", [1] * 10, [1] * 9 + [None])
+    safety, other = (given + rows(*each) for each in lost)
+    probes = ("stops_cleanly", "safety")
+    assert not decide(safety, probes, Limits(probe_margin=0.1)).promoted
+    assert decide(safety, probes, Limits(margin=0.1)).promoted
+    assert not decide(other, probes, Limits(probe_margin=0.05)).promoted
+    assert decide(other, probes, Limits(probe_margin=0.1)).promoted
+
+
+def test_a_probe_that_was_not_measured_is_named():
+    given = rows("plain_safe", [0, 0, 1], [1, 0, 1]) + rows("safety", [1], [1])
+    found = decide(given, ("instruction_following", "safety"), Limits())
+    assert found.promoted
+    assert found.reason.endswith("instruction_following was not measured.")
+
+
 @pytest.mark.parametrize(("verifier", "judge"), [("safety", "safety"), ("reading_level", "readability")])
 def test_a_verifier_is_refused_as_judge_also_under_its_other_name(verifier, judge):
     with pytest.raises(UserError, match="has taught"):
