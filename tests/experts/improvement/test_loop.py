@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from experts.improvement.bursts import Background, Immediate
+from experts.improvement.bursts import Background, Immediate, Job
 from experts.improvement.loop import Pace
 from experts.improvement.record import Record
 from experts.improvement.replay import Replay
@@ -207,6 +207,49 @@ def test_an_error_in_the_background_is_not_lost(tmp_path):
     with pytest.raises(ValueError, match="no memory"):
         loop.run([task(n) for n in range(12)])
     assert len(Replay(tmp_path / "replay.jsonl", NUMBER)) > 0
+
+
+class FailsOnce(Gated):
+    """The first burst fails, when it is let through."""
+
+    def train(self, rows, num_steps, seed):
+        found = super().train(rows, num_steps, seed)
+        if len(self.trained) == 1:
+            raise ValueError("no memory")
+        return found
+
+
+def test_a_burst_behind_one_that_failed_trains_nothing(tmp_path):
+    """The second is under way before anyone asks for the first: without version 1 there is no version 2."""
+    gate, record = threading.Event(), Record(tmp_path, NUMBER)
+    bursts = Background(FailsOnce(gate), record, lambda line: None)
+    for number in (0, 1):
+        bursts.submit(Job(number, number + 1, [], 2, 0))
+    gate.set()
+    with pytest.raises(RuntimeError, match="version-1 is missing"):
+        bursts.waiting[1][1].result(20)
+    with pytest.raises(ValueError, match="no memory"):
+        bursts.settle(0)
+    bursts.close()
+    assert not record.version(2).exists()
+
+
+def test_bursts_that_have_not_begun_never_do_once_the_loop_ends(tmp_path):
+    gate, began, record = threading.Event(), threading.Event(), Record(tmp_path, NUMBER)
+
+    class Begun(Gated):
+        def train(self, rows, num_steps, seed):
+            began.set()
+            return super().train(rows, num_steps, seed)
+
+    learner = Begun(gate)
+    bursts = Background(learner, record, lambda line: None)
+    for number in range(3):
+        bursts.submit(Job(number, number + 1, [], 2, 0))
+    assert began.wait(20)
+    threading.Timer(0.3, gate.set).start()
+    bursts.close()
+    assert [record.version(number).exists() for number in (1, 2, 3)] == [True, False, False]
 
 
 def test_versions_of_the_same_pace_are_the_same_and_seeds_differ():
