@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,6 +152,26 @@ def test_a_kill_between_the_list_and_the_folder_is_mended(history):
     shutil.rmtree(history.live)
     assert history.open().number == 1
     assert value(history.live) == 1
+
+
+def test_a_kill_between_two_renames_leaves_the_record_of_the_build(history, monkeypatch):
+    """The old folder is set aside and the new one has not got its name: the next build would train again."""
+    history.add(lambda folder: expert(folder, 1), Version(0, "", "", parent=0))
+    rename = Path.rename
+
+    def killed(source, target):
+        if source.name == ".conversation-version":
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            history.place(1)
+    assert not history.live.exists()
+    assert history.open().number == 1
+    assert value(history.live) == 1
+    assert (history.live / "stage.json").read_text() == '{"digest": "d"}'
 
 
 def test_an_expert_that_was_built_anew_is_a_version_of_its_own(history):
