@@ -186,6 +186,7 @@ def improve(run: Improvement) -> dict[str, Any]:
 
 def improve_locked(run: Improvement) -> dict[str, Any]:
     """The run; the lock is held."""
+    setting.check_objective(run.settings)
     refuse_same(
         (run.verifier.name,) if run.verifier else setting.verifier_names(run.settings, run.domain), run.settings.judges
     )

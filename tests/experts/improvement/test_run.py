@@ -174,6 +174,20 @@ def test_an_expert_that_a_kill_left_without_its_folder_is_mended_first(home):
     assert (home / EXPERT / "stage.json").read_text() == record
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "dph", "settings": {}}, "improve.objective is 'dph'"),
+        ({"objective": "s_dpoo"}, "s_dpo"),
+        ({"settings": {"bta": 1}}, "do not fit objective 's_dpo'"),
+    ],
+)
+def test_an_objective_that_no_burst_could_train_with_is_refused_before_any_answer(home, changes, message):
+    with pytest.raises(UserError, match=message):
+        improve(run_of(home, **changes))
+    assert not list(home.rglob("threads.jsonl"))
+
+
 def test_votes_are_lessons_and_held_out_prompts_never_are(home):
     run = run_of(home)
     votes = Votes.of_home(home)
