@@ -97,7 +97,7 @@ class Loop(Generic[Answer]):
     def keep(self, thread: Thread[Answer], seen: Seen) -> None:
         """Keep a finished thread, its lesson first: after a kill between the two the lesson is made again and known."""
         if thread.lesson is not None:
-            self.added += self.replay.add([thread.lesson], Stamp(version=seen.version))
+            self.added += self.replay.add([thread.lesson], Stamp.of(self.verifier))
         self.record.keep(thread, seen)
 
     def train(self, number: int, version: int) -> int:

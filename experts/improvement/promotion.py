@@ -94,15 +94,19 @@ def refuse_same(verifiers: Sequence[str], judges: Sequence[str]) -> None:
     """A verifier may not judge what it has taught: the loop would be praised for pleasing it."""
     if not judges:
         raise UserError("improve.judges is empty. Name at least one judge that is not a verifier.")
-    rules = {name: SAME_RULE.get(name, name) for name in verifiers}
-    for name, rule in rules.items():
-        if rule in judges or name in judges:
+    for name in verifiers:
+        if name in verifiers_in(judges):
             raise UserError(
-                f"'{rule}' would judge what the verifier '{name}' has taught. Choose other improve.judges: "
-                f"'expertsmith list' shows them."
+                f"'{SAME_RULE.get(name, name)}' would judge what the verifier '{name}' has taught. Choose other "
+                f"improve.judges: 'expertsmith list' shows them."
             )
     if SAFETY in judges:
         raise UserError("'safety' is measured in every run, as a probe. Take it out of improve.judges.")
+
+
+def verifiers_in(judges: Sequence[str]) -> frozenset[str]:
+    """The names of the verifiers that have the rule of one of these judges."""
+    return frozenset(judges) | {name for name, rule in SAME_RULE.items() if rule in judges}
 
 
 def decide(rows: Sequence[Row], probes: Sequence[str], limits: Limits) -> Decision:

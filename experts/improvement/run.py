@@ -32,7 +32,7 @@ from experts.improvement.grounds import grounds
 from experts.improvement.history import History, Version
 from experts.improvement.learner import TEXT
 from experts.improvement.loop import Loop
-from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refuse_same
+from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refuse_same, verifiers_in
 from experts.improvement.record import Record
 from experts.improvement.registration import RESULT, WORK, announce, finish, unfinished
 from experts.improvement.replay import VOTE, Replay, Stamp, vote_lessons
@@ -112,10 +112,15 @@ class Improvement:
         """The held-out prompts of the decision, which are of the dev split: nothing is decided on test rows."""
         return held_out(self.domain, self.settings.tasks, "dev", self.settings.held_out_limit)
 
+    @property
+    def takes_votes(self) -> bool:
+        """Whether votes are lessons: they are about answers in conversation."""
+        return self.settings.votes and self.name.endswith("/conversation")
+
     @cached_property
     def votes(self) -> VoteRows:
         """What people preferred."""
-        if not self.settings.votes:
+        if not self.takes_votes:
             return VoteRows()
         return vote_rows(self.domain, Votes.of_home(self.home), (Domain.load(HOUSE),))
 
@@ -158,7 +163,7 @@ class Improvement:
 
     @cached_property
     def replay(self) -> Replay[str]:
-        """The lessons of all runs; none of a held-out request, dev or test."""
+        """The lessons of all runs; none of a held-out request, dev or test, and none drawn that a judge has taught."""
         held = frozenset(held_out_prompts(self.domain))
         return Replay(
             self.folder / "replay.jsonl",
@@ -167,6 +172,8 @@ class Improvement:
             self.settings.per_request,
             self.settings.alpha,
             held_out=held,
+            votes=self.takes_votes,
+            barred=verifiers_in(self.settings.judges),
         )
 
 
@@ -251,7 +258,7 @@ def practise(run: Improvement) -> Any:
     settings, work = run.settings, run.run_folder / WORK
     learner = setting.learner_of(settings, run.start, run.bench, work)
     run.tell(f"{run.name}, version {run.version.number}: {len(run.tasks)} prompts, {len(run.examples)} held out.")
-    added = run.replay.add(vote_lessons(run.votes.rows), Stamp(VOTE, run.version.number))
+    added = run.replay.add(vote_lessons(run.votes.rows), Stamp(VOTE))
     if added:
         run.tell(f"{added} new lessons from votes.")
     bursts: Bursts[str] = Immediate(learner, run.record)

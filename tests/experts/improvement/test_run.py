@@ -188,6 +188,15 @@ def test_an_objective_that_no_burst_could_train_with_is_refused_before_any_answe
     assert not list(home.rglob("threads.jsonl"))
 
 
+def test_votes_are_taken_for_conversation_and_where_the_settings_say_so(home):
+    prompt = [Message("user", "How do I oil a squeaky old door hinge?")]
+    Votes.of_home(home).prefer(prompt, Candidate(EXPERT, "Use a drop of oil."), Candidate(EXPERT, "No idea."))
+    runs = run_of(home), run_of(home, votes=False), replace(run_of(home), name="toy/structured")
+    assert [len(run.votes.rows) for run in runs] == [1, 0, 0]
+    assert [run.replay.votes for run in runs] == [True, False, False]
+    assert run_of(home, judges=("readability",)).replay.barred == {"readability", "reading_level"}
+
+
 def test_votes_are_lessons_and_held_out_prompts_never_are(home):
     run = run_of(home)
     votes = Votes.of_home(home)
