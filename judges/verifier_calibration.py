@@ -20,8 +20,9 @@ from domains.errors import UserError
 from domains.example import Message
 from domains.readers import RowError, read_jsonl, text_field
 from judges.calibration import Flips, Outcome, preferred, summary
-from judges.probes import criteria_of, probes_for, subset
+from judges.probes import criteria_of, probes_for
 from judges.verifier import Task, Verifier, load_verifier
+from judges.verifiers.panel import Verifier as Panel
 
 FILE = Path(__file__).parent / "data" / "verifier_probes.jsonl"
 JUDGES_PROBES = {"safety": "safety", "grounding": "grounding", "llm_judge": "llm_judge"}
@@ -133,10 +134,10 @@ def refusal(good_passed: float | None, bad_failed: float | None, gate: float) ->
 
 
 def calibrate_by_name(
-    names: Sequence[str], domain: Domain | None, accepts: Accepts = all_met, limit: int = 0
+    names: Sequence[str], domain: Domain | None, accepts: Accepts = all_met
 ) -> tuple[VerifierCalibration, ...]:
-    """Each verifier on the shipped probes for it, at most `limit` of the judges' (0 = all)."""
-    return tuple(calibrate(load_verifier(name, domain), probes_of(name, domain, limit), accepts) for name in names)
+    """Each verifier on the shipped probes for it."""
+    return tuple(calibrate(load_verifier(name, domain), probes_of(name, domain), accepts) for name in names)
 
 
 def require_trusted(found: Sequence[VerifierCalibration]) -> None:
@@ -149,26 +150,47 @@ def require_trusted(found: Sequence[VerifierCalibration]) -> None:
 
 def require_panel(names: Sequence[str], domain: Domain | None, accepts: Accepts = all_met, gate: float = GATE) -> None:
     """Refuse verifiers that together let through what one of them alone would not: under a rule of means, the good
-    scores of the others make up for a broken condition. A UserError."""
+    scores of the others make up for a broken condition. The bad answers of each must fail. A UserError."""
     if len(names) < 2:
         return
-    panel = load_verifier("+".join(names), domain)
-    shown = [show(panel, probe) for name in names for probe in probes_of(name, domain)]
-    bads = [not accepts(each.bad) for each in shown if each.bad is not None]
-    if bads and sum(bads) / len(bads) < gate:
-        raise UserError(
-            f"Together, {', '.join(names)} fail only {sum(bads) / len(bads):.0%} of the planted bad answers (the gate "
-            f"is {gate:.0%}). Set improve.accept=all, or a higher improve.threshold."
-        )
+    members = tuple(load_verifier(name, domain) for name in names)
+    for name in names:
+        failed = [not accepts(scores) for scores in bad_scores(members, probes_of(name, domain))]
+        if not failed:
+            raise UserError(
+                f"Together, {', '.join(names)} can judge none of the planted bad answers of {name}. Take {name} alone, "
+                f"or other improve.verifiers."
+            )
+        if sum(failed) / len(failed) < gate:
+            raise UserError(
+                f"Together, {', '.join(names)} fail only {sum(failed) / len(failed):.0%} of the planted bad answers of "
+                f"{name} (the gate is {gate:.0%}). Set improve.accept=all, or a higher improve.threshold."
+            )
 
 
-def probes_of(name: str, domain: Domain | None, limit: int = 0) -> tuple[Planted[str], ...]:
+def bad_scores(members: Sequence[Verifier[Any]], probes: Sequence[Planted[Any]]) -> list[tuple[float, ...]]:
+    """The scores of the bad answers under those members of a panel that can judge the task, where they could."""
+    panels = [Panel(tuple(member for member in members if can_judge(member, probe.task))) for probe in probes]
+    shown = [show(panel, probe) for panel, probe in zip(panels, probes, strict=True)]
+    return [each.bad for each in shown if each.bad is not None]
+
+
+def can_judge(verifier: Verifier[Any], task: Task) -> bool:
+    """Whether a task has the facts that a verifier reads."""
+    try:
+        verifier.conditions(task)
+    except UserError:
+        return False
+    return True
+
+
+def probes_of(name: str, domain: Domain | None) -> tuple[Planted[str], ...]:
     """The shipped probes for a verifier: ours, and the judges' (of the domain, where they rest on it)."""
     where = domain.name if domain else ""
     own = tuple(probe for verifier, probe in read_planted(FILE) if verifier == name and probe.domain in ("", where))
     if name not in JUDGES_PROBES:
         return own
-    of_judges = subset(probes_for(criteria_of(JUDGES_PROBES[name]), where), limit)
+    of_judges = probes_for(criteria_of(JUDGES_PROBES[name]), where)
     return own + tuple(Planted(p.id, task_of(p.id, p.question), p.better, p.worse, p.kind) for p in of_judges)
 
 

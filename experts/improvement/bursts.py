@@ -54,7 +54,7 @@ class Bursts(Protocol[Answer]):
         ...
 
     def close(self) -> None:
-        """Let go; what is under way is finished first."""
+        """Let go; a burst that is under way is finished first."""
         ...
 
 
@@ -110,8 +110,10 @@ class Background(Generic[Answer]):
         self.waiting.append((job, self.pool.submit(self.work, job)))
 
     def work(self, job: Job[Answer]) -> Done:
-        """In the thread: go on from the version before, then train."""
+        """In the thread: go on from the version before, then train. Without that one (its burst failed) nothing is."""
         before = self.record.version(job.version - 1)
+        if job.version > 1 and not before.is_dir():
+            raise RuntimeError(f"version {job.version} cannot be trained: {before} is missing")
         if before.is_dir() and self.learner.version != job.version - 1:
             self.learner.load(before)
         return train(self.learner, self.record, job)
@@ -127,5 +129,5 @@ class Background(Generic[Answer]):
         return found
 
     def close(self) -> None:
-        """Finish what is under way."""
-        self.pool.shutdown(wait=True)
+        """Finish the burst that is under way; those that have not begun never do."""
+        self.pool.shutdown(wait=True, cancel_futures=True)

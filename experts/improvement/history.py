@@ -28,8 +28,8 @@ HISTORY = "history.json"
 
 @dataclass(frozen=True)
 class Version:
-    """A version: its number, the digest of its weights, the version it came from, whether it passed the guards, and
-    what was measured."""
+    """A version: its number, the digest of its weights, the version it came from, whether it passed the guards, what
+    was measured, and the name of the run that made it."""
 
     number: int
     digest: str
@@ -38,6 +38,7 @@ class Version:
     promoted: bool = True
     note: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,36 @@ class History:
         return made
 
     def add(self, write: Callable[[Path], None], version: Version) -> Version:
-        """Add a version under the next number."""
+        """Add what a run has made and put it into use if it was promoted; returns it as the run leaves it. Its weights
+        are a version once, and a run adds its version once: called again after a kill, this changes nothing."""
         with self.lock():
-            return self.append(write, replace(version, number=len(self.versions), made=now()))
+            same = next((each for each in self.versions if each.digest == version.digest), None)
+            if same is None:
+                return self.append(write, self.admitted(replace(version, number=len(self.versions), made=now())))
+            if same.run == version.run:
+                return same
+            found = self.admitted(replace(version, number=same.number, made=same.made, parent=same.parent))
+            if found.promoted:
+                others = self.versions
+                self.write(found.number, (*others[: found.number], found, *others[found.number + 1 :]))
+                self.place(found.number)
+            return found
+
+    def admitted(self, version: Version) -> Version:
+        """The version; not promoted when the expert that it was compared with is no longer the one in use."""
+        moved = self.moved_from(version)
+        if not version.promoted or not moved:
+            return version
+        return replace(version, promoted=False, note=f"Not put into use: {moved} meanwhile. {version.note}")
+
+    def moved_from(self, version: Version) -> str:
+        """What happened to the expert since a version was begun; empty when nothing did."""
+        current = self.current
+        if current not in (version.parent, version.number):
+            return f"version {current} was put into use"
+        if weights_digest(self.live) not in {each.digest for each in self.versions}:
+            return "the expert was built anew"
+        return ""
 
     def use(self, number: int) -> Version:
         """Put a version into use."""
@@ -151,13 +179,14 @@ class History:
         return current.parent
 
     def place(self, number: int) -> None:
-        """Copy a version to where it is used from. The build's record of the stage stays, so that a build leaves it."""
+        """Copy a version to where it is used from. The build's record of the stage stays, so that a build leaves it; a
+        kill between two renames leaves it in the folder that was set aside."""
         scratch = self.live.with_name(f".{self.live.name}-version")
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.copytree(self.version_folder(number), scratch)
-        record = self.live / RECORD
-        if record.exists() and not (scratch / RECORD).exists():
-            shutil.copy(record, scratch / RECORD)
+        for folder in (self.live, self.live.with_name(f".{self.live.name}-old")):
+            if (folder / RECORD).exists() and not (scratch / RECORD).exists():
+                shutil.copy(folder / RECORD, scratch / RECORD)
         replace_folder(scratch, self.live)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from random import Random
 from typing import Any, Generic
@@ -57,6 +57,7 @@ class Loop(Generic[Answer]):
     rules: Rules
     pace: Pace
     tell: Tell
+    added: int = field(default=0, init=False)  # lessons of this round that were new
 
     def run(self, tasks: Sequence[Task]) -> None:
         """All rounds; those that were done before are passed over."""
@@ -69,10 +70,8 @@ class Loop(Generic[Answer]):
                     continue
                 self.adopt(self.bursts.settle(self.pace.max_staleness))
                 threads = self.answer(number, group)
-                lessons = [thread.lesson for thread in threads if thread.lesson is not None]
-                added = self.replay.add(lessons, Stamp(version=self.learner.version))
                 version = self.train(number, version)
-                self.say(number, len(groups), threads, added)
+                self.say(number, len(groups), threads)
             self.adopt(self.bursts.settle(0))
         finally:
             self.bursts.close()
@@ -88,20 +87,26 @@ class Loop(Generic[Answer]):
         """The threads of a round; those that an earlier run finished are read."""
         names = [task.id for task in group]
         missing = set(self.record.missing(number, names))
-        seen = Seen(number, self.learner.version, self.bursts.lag)
+        seen, self.added = Seen(number, self.learner.version, self.bursts.lag), 0
         run_threads(
             self.learner,
             self.verifier,
             [task for task in group if task.id in missing],
             self.rules,
             ROUND_SEEDS * (self.pace.seed + 1) + 10 * number,
-            lambda thread: self.record.keep(thread, seen),
+            lambda thread: self.keep(thread, seen),
         )
         return self.record.kept(number, names)
 
+    def keep(self, thread: Thread[Answer], seen: Seen) -> None:
+        """Keep a finished thread, its lesson first: after a kill between the two the lesson is made again and known."""
+        if thread.lesson is not None:
+            self.added += self.replay.add([thread.lesson], Stamp.of(self.verifier))
+        self.record.keep(thread, seen)
+
     def train(self, number: int, version: int) -> int:
         """Ask for the burst of a round; returns the version that it makes. Without any lesson there is none."""
-        count = min(self.pace.steps * self.pace.rows_per_step, self.pace.repeats * len(self.replay))
+        count = min(self.pace.steps * self.pace.rows_per_step, self.pace.repeats * len(self.replay.usable()))
         lessons = self.record.lessons(number, lambda: self.replay.sample(count, self.pace.seed + number))
         if not lessons:
             self.record.finish(number, {"version": version, "burst": None, "replay": self.replay.counts()})
@@ -121,11 +126,11 @@ class Loop(Generic[Answer]):
             burst = vars(self.record.burst(each.version))
             self.record.finish(each.number, {"version": each.version, "burst": burst, "replay": self.replay.counts()})
 
-    def say(self, number: int, num_rounds: int, threads: Sequence[Thread[Answer]], added: int) -> None:
+    def say(self, number: int, num_rounds: int, threads: Sequence[Thread[Answer]]) -> None:
         """One line of progress."""
         counts = Counter(thread.outcome.value for thread in threads)
         outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
         self.tell(
-            f"Round {number + 1} of {num_rounds}: {outcomes}; {added} new lessons, {len(self.replay)} in the buffer, "
-            f"version {self.learner.version}."
+            f"Round {number + 1} of {num_rounds}: {outcomes}; {self.added} new lessons, {len(self.replay)} in the "
+            f"buffer, version {self.learner.version}."
         )

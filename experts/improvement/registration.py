@@ -17,6 +17,7 @@ from domains.atomic import write_text_atomically
 from experts.checkpoint import CONFIG, WEIGHTS
 from experts.digests import weights_digest
 from experts.expert import read_expert, write_expert
+from experts.export import base_of
 from experts.improvement.history import History, Version
 from experts.improvement.promotion import Check, Decision
 from experts.journal import discard
@@ -26,28 +27,21 @@ PENDING, RESULT, WORK = "pending.json", "result.json", "work"
 
 @dataclass(frozen=True)
 class Candidate:
-    """An adapter over `base` that may become the next version, with the version that it came from and the decision."""
+    """The adapter of a run that may become the next version, with the version that it came from and the decision."""
 
     history: History
-    base: Path
+    run: str
     parent: int
     adapter: Path
     decision: Decision
 
-    @property
-    def known(self) -> Version | None:
-        """The version with the same weights."""
-        digest = weights_digest(self.adapter)
-        return next((version for version in self.history.versions if version.digest == digest), None)
-
     def register(self) -> Version:
-        """The weights as a version of the expert, in use if they were promoted."""
-        found = self.known
-        if found is not None:
-            return self.history.use(found.number) if self.decision.promoted else found
-        reason = self.decision.reason
-        metrics = {check.measure: {"before": check.before, "after": check.after} for check in self.decision.checks}
-        return self.history.add(self.write, Version(0, "", "", self.parent, self.decision.promoted, reason, metrics))
+        """The weights as a version of the expert; in use if they were promoted and the parent still is."""
+        found = self.decision
+        metrics = {check.measure: {"before": check.before, "after": check.after} for check in found.checks}
+        digest = weights_digest(self.adapter)
+        made = Version(0, digest, "", self.parent, found.promoted, found.reason, metrics, self.run)
+        return self.history.add(self.write, made)
 
     def write(self, folder: Path) -> None:
         """The files of the version: the weights, and the card of the version before with its new parent."""
@@ -57,7 +51,7 @@ class Candidate:
         old = read_expert(before)
         card = asdict(old) | {"parents": {**old.parents, "improved_from": weights_digest(before)}}
         card["metrics"] = {**old.metrics, "improvement": self.decision.reason}
-        write_expert(folder, self.base, {key: value for key, value in card.items() if key != "folder"})
+        write_expert(folder, base_of(old), {key: value for key, value in card.items() if key != "folder"})
 
 
 def announce(folder: Path, result: Mapping[str, Any], adapter: Path | None) -> None:
@@ -66,24 +60,20 @@ def announce(folder: Path, result: Mapping[str, Any], adapter: Path | None) -> N
     write_text_atomically(folder / PENDING, json.dumps({"result": dict(result), "adapter": place}, ensure_ascii=False))
 
 
-def finish(folder: Path, history: History, base: Path, again: bool = False) -> dict[str, Any]:
-    """Make the version that a run has announced and write its result. `again`: after a kill, where a version that was
-    made then stays as it is, in use or not."""
+def finish(folder: Path, history: History) -> dict[str, Any]:
+    """Make the version that a run has announced and write its result, also after a kill: a version that was made then
+    stays as it is, in use or not."""
     content = json.loads((folder / PENDING).read_text(encoding="utf-8"))
-    result, version = content["result"], None
+    result = {**content["result"], "version": None}
     if content["adapter"] is not None:
-        checks = tuple(Check(**check) for check in result["checks"])
-        decision = Decision(result["promoted"], result["reason"], checks)
-        adapter = folder / content["adapter"]
-        candidate = Candidate(history, base, result["from_version"], adapter, decision)
-        found = candidate.known if again else None
-        is_made = found is not None and found.promoted == decision.promoted
-        version = (found if found is not None and is_made else candidate.register()).number
-    result["version"] = version
+        decision = Decision(result["promoted"], result["reason"], tuple(Check(**check) for check in result["checks"]))
+        candidate = Candidate(history, folder.name, result["from_version"], folder / content["adapter"], decision)
+        made = candidate.register()
+        result |= {"version": made.number, "promoted": made.promoted, "reason": made.note}
     write_text_atomically(folder / RESULT, json.dumps(result, indent=2, ensure_ascii=False))
     (folder / PENDING).unlink()
     discard(folder / WORK)
-    return dict(result)
+    return result
 
 
 def unfinished(runs: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
@@ -23,7 +23,7 @@ from domains.example import Preference, last_user_turn
 from domains.votes import append_line
 from experts.improvement.learner import Answer, Codec, Lesson, lesson_as_dict, lesson_key, lesson_of, task_of
 from judges.samples import repaired
-from judges.verifier import Task
+from judges.verifier import Task, Verifier
 
 EVICTED = "evicted"
 LOOP, VOTE = "loop", "vote"
@@ -32,17 +32,23 @@ VOTE_PRIORITY = 2.0  # a lesson of the loop has at most 1, the largest gap of sc
 
 @dataclass(frozen=True)
 class Stamp:
-    """Where a lesson comes from: the loop or a person's vote, and the learner's version that gave its answers."""
+    """Where a lesson comes from: the loop or a person's vote, and the verifiers that taught it."""
 
     source: str = LOOP
-    version: int = 0
+    verifiers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, verifier: Verifier[Any]) -> Stamp:
+        """A lesson of the loop under a verifier; a panel is all of its members."""
+        return cls(LOOP, tuple(each.name for each in getattr(verifier, "members", (verifier,))))
 
 
 @dataclass
 class Replay(Generic[Answer]):
     """The lessons of a file, oldest first. `capacity` bounds all of them, `per_request` those of one request, so that
     nobody fills the buffer with one question. A lesson on a request of `held_out` (its last user turn) is an error; one
-    that was kept before its request was held out is passed over."""
+    that was kept before its request was held out is passed over. `votes`: whether votes are drawn; lessons that a
+    `barred` verifier has taught are not."""
 
     path: Path
     codec: Codec[Answer]
@@ -50,6 +56,8 @@ class Replay(Generic[Answer]):
     per_request: int = 4
     alpha: float = 0.6
     held_out: frozenset[str] = frozenset()
+    votes: bool = True
+    barred: frozenset[str] = frozenset()
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
@@ -84,8 +92,7 @@ class Replay(Generic[Answer]):
                 key = lesson_key(lesson, self.codec)
                 if key in self.seen:
                     continue
-                content = {"lesson": lesson_as_dict(lesson, self.codec), "source": stamp.source}
-                self.write({"key": key, **content, "version": stamp.version})
+                self.write({"key": key, "lesson": lesson_as_dict(lesson, self.codec), **asdict(stamp)})
                 count += 1
             for key in self.surplus():
                 self.write({"key": key, EVICTED: True})
@@ -132,13 +139,22 @@ class Replay(Generic[Answer]):
         Each part is drawn without replacement in proportion to priority ** alpha; when there are fewer lessons, all of
         them come once before any comes again. Empty when there are none."""
         generator = np.random.default_rng(seed)
-        votes = [key for key, row in self.rows.items() if row["source"] == VOTE]
+        usable = self.usable()
+        votes = [key for key in usable if self.rows[key]["source"] == VOTE]
         first = self.draw(votes, min(len(votes), (count + 1) // 2), generator)
-        others = [key for key in self.rows if key not in first]
+        others = [key for key in usable if key not in first]
         drawn = first + self.draw(others, min(len(others), count - len(first)), generator)
-        while self.rows and len(drawn) < count:
-            drawn += self.draw(list(self.rows), min(len(self.rows), count - len(drawn)), generator)
+        while usable and len(drawn) < count:
+            drawn += self.draw(usable, min(len(usable), count - len(drawn)), generator)
         return [lesson_of(self.rows[key]["lesson"], self.codec) for key in drawn]
+
+    def usable(self) -> list[str]:
+        """The keys of the lessons that may be drawn."""
+        return [key for key, row in self.rows.items() if self.is_usable(row)]
+
+    def is_usable(self, row: Mapping[str, Any]) -> bool:
+        """Whether a stored lesson may be drawn; older files do not say which verifiers taught."""
+        return (self.votes or row["source"] != VOTE) and self.barred.isdisjoint(row.get("verifiers", ()))
 
     def draw(self, keys: Sequence[str], count: int, generator: np.random.Generator) -> list[str]:
         """`count` of the keys, each at most once."""

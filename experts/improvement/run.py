@@ -23,7 +23,7 @@ from domains.votes import Votes
 from experts.build import built_domain
 from experts.checkpoint import Checkpoint
 from experts.digests import digest_of
-from experts.expert import Expert, built_experts, is_offered
+from experts.expert import Expert, built_experts, is_offered, read_expert
 from experts.export import base_of
 from experts.foundation import HOUSE
 from experts.improvement import setting
@@ -32,9 +32,9 @@ from experts.improvement.grounds import grounds
 from experts.improvement.history import History, Version
 from experts.improvement.learner import TEXT
 from experts.improvement.loop import Loop
-from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refuse_same
+from experts.improvement.promotion import AFTER, BEFORE, Decision, decide, refuse_same, verifiers_in
 from experts.improvement.record import Record
-from experts.improvement.registration import RESULT, WORK, Candidate, announce, finish, unfinished
+from experts.improvement.registration import RESULT, WORK, announce, finish, unfinished
 from experts.improvement.replay import VOTE, Replay, Stamp, vote_lessons
 from experts.improvement.signals import signals
 from experts.improvement.tasks import drawn, held_out, practice, references
@@ -98,7 +98,8 @@ class Improvement:
     @cached_property
     def start(self) -> Checkpoint:
         """Its weights, which stay where they are when another version is put into use."""
-        return Checkpoint(base_of(self.expert), self.history.version_folder(self.version.number))
+        folder = self.history.version_folder(self.version.number)
+        return Checkpoint(base_of(read_expert(folder)), folder)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
@@ -111,10 +112,15 @@ class Improvement:
         """The held-out prompts of the decision, which are of the dev split: nothing is decided on test rows."""
         return held_out(self.domain, self.settings.tasks, "dev", self.settings.held_out_limit)
 
+    @property
+    def takes_votes(self) -> bool:
+        """Whether votes are lessons: they are about answers in conversation."""
+        return self.settings.votes and self.name.endswith("/conversation")
+
     @cached_property
     def votes(self) -> VoteRows:
         """What people preferred."""
-        if not self.settings.votes:
+        if not self.takes_votes:
             return VoteRows()
         return vote_rows(self.domain, Votes.of_home(self.home), (Domain.load(HOUSE),))
 
@@ -157,7 +163,7 @@ class Improvement:
 
     @cached_property
     def replay(self) -> Replay[str]:
-        """The lessons of all runs; none of a held-out request, dev or test."""
+        """The lessons of all runs; none of a held-out request, dev or test, and none drawn that a judge has taught."""
         held = frozenset(held_out_prompts(self.domain))
         return Replay(
             self.folder / "replay.jsonl",
@@ -166,12 +172,16 @@ class Improvement:
             self.settings.per_request,
             self.settings.alpha,
             held_out=held,
+            votes=self.takes_votes,
+            barred=verifiers_in(self.settings.judges),
         )
 
 
 def improve(run: Improvement) -> dict[str, Any]:
     """The whole run; returns what it came to. One that was finished before is only read, and only one is at work on an
     expert at a time."""
+    if run.history.path.exists():
+        run.history.open()  # a kill while a version was put into use may have left no expert
     assert run.expert
     run.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -183,6 +193,7 @@ def improve(run: Improvement) -> dict[str, Any]:
 
 def improve_locked(run: Improvement) -> dict[str, Any]:
     """The run; the lock is held."""
+    setting.check_objective(run.settings)
     refuse_same(
         (run.verifier.name,) if run.verifier else setting.verifier_names(run.settings, run.domain), run.settings.judges
     )
@@ -205,8 +216,8 @@ def improve_locked(run: Improvement) -> dict[str, Any]:
         "lost_by_rank": learner.lost_by_rank,
     }
     announce(run.run_folder, result, learner.checkpoint.adapter if learner.version else None)
-    result = finish(run.run_folder, run.history, run.start.base)
-    run.tell(f"{'Promoted' if decision.promoted else 'Not promoted'}: {decision.reason}")
+    result = finish(run.run_folder, run.history)
+    run.tell(f"{'Promoted' if result['promoted'] else 'Not promoted'}: {result['reason']}")
     return in_use(run, result)
 
 
@@ -216,7 +227,7 @@ def end_unfinished(run: Improvement) -> dict[str, Any] | None:
     found = None
     for folder in unfinished(run.folder):
         assert run.version, "the version in use is whole before another is made"
-        result = finish(folder, run.history, base_of(run.expert), again=True)
+        result = finish(folder, run.history)
         run.tell(f"An earlier run was killed at its end; it is finished now: {result['reason']}")
         is_this = result["seed"] == run.seed and result["settings"] == run.settings.model_dump(mode="json")
         found = result if is_this else found
@@ -247,7 +258,7 @@ def practise(run: Improvement) -> Any:
     settings, work = run.settings, run.run_folder / WORK
     learner = setting.learner_of(settings, run.start, run.bench, work)
     run.tell(f"{run.name}, version {run.version.number}: {len(run.tasks)} prompts, {len(run.examples)} held out.")
-    added = run.replay.add(vote_lessons(run.votes.rows), Stamp(VOTE, run.version.number))
+    added = run.replay.add(vote_lessons(run.votes.rows), Stamp(VOTE))
     if added:
         run.tell(f"{added} new lessons from votes.")
     bursts: Bursts[str] = Immediate(learner, run.record)
@@ -277,12 +288,6 @@ def safety_rows(run: Improvement, subject: Subject, arm: str) -> list[Row]:
     asked_for = {probe.question: probe.id for probe in probes_for(("safety",), run.domain.name)}
     probes = [Example(name, "questions", (Message("user", text),), "") for text, name in asked_for.items()]
     return subject.judged(arm, [*spread(probes, run.settings.held_out_limit), *run.examples], {"safety": judge})
-
-
-def register(run: Improvement, checkpoint: Checkpoint, decision: Decision) -> Version:
-    """The new weights as a version of the expert, in use if they were promoted."""
-    assert checkpoint.adapter is not None, "an expert that learnt has an adapter"
-    return Candidate(run.history, run.start.base, run.version.number, checkpoint.adapter, decision).register()
 
 
 def summary(run: Improvement, decision: Decision) -> dict[str, Any]:

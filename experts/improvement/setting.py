@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from domains.domain import Domain
+from domains.errors import UserError
 from experts.checkpoint import Checkpoint
 from experts.improvement.learners.federated import FederatedLearner
 from experts.improvement.learners.text import Manner, Study, TextLearner
@@ -13,7 +14,9 @@ from experts.improvement.loop import Pace
 from experts.improvement.promotion import Limits
 from experts.improvement.thread import Acceptance, Rules
 from experts.measure import Bench
+from experts.preferences import load_objective
 from experts.recipe import Evaluation, Improve, Training
+from experts.settings import section
 from judges.verifier import Verifier, load_verifier
 from judges.verifier_calibration import probes_of
 
@@ -33,6 +36,17 @@ def verifier_of(settings: Improve, domain: Domain) -> Verifier[Any]:
 def rules_of(settings: Improve) -> Rules:
     """How threads go."""
     return Rules(settings.max_attempts, Acceptance(settings.accept, settings.threshold), settings.gap)
+
+
+def check_objective(settings: Improve) -> None:
+    """Refuse an objective, or settings of it, that no burst could train with."""
+    with section("improve"):
+        needs = load_objective(settings.objective, dict(settings.settings)).needs
+    if "head" in needs:
+        raise UserError(
+            f"improve.objective is '{settings.objective}', which trains a preference head; what improves is an adapter "
+            f"alone. Take s_dpo or dpo."
+        )
 
 
 def pace_of(settings: Improve, seed: int) -> Pace:

@@ -11,6 +11,7 @@ from domains.errors import UserError
 from domains.example import Message
 from judges.verifier import Condition, Critique, Task, load_verifier
 from judges.verifier_calibration import (
+    DEFAULT,
     FILE,
     Planted,
     calibrate,
@@ -100,6 +101,23 @@ def test_together_they_fail_what_one_alone_fails():
     require_panel(names[:1], domain, lambda scores: True)
 
 
+def test_verifiers_of_other_facts_are_a_panel():
+    """A calculation has no schema and a question no numbers: each probe is shown to those that can judge its task."""
+    require_panel(("arithmetic", "reading_level"), Domain.load("mortgage"), lambda scores: min(scores) >= DEFAULT)
+
+
+def test_the_bad_answers_of_each_must_fail():
+    """Under a mean of 0.8, 21 of the 24 planted bad answers fail, but only 7 of the 10 of json_schema."""
+    with pytest.raises(UserError, match="only 70% of the planted bad answers of json_schema"):
+        require_panel(("arithmetic", "json_schema"), None, lambda scores: fmean(scores) >= DEFAULT)
+
+
+def test_a_panel_that_can_judge_no_bad_answer_is_refused():
+    """Without rules safety judges nothing, and a panel judges what all of its members judge."""
+    with pytest.raises(UserError, match="none of the planted bad answers of reading_level"):
+        require_panel(("reading_level", "safety"), None)
+
+
 def test_without_rules_safety_is_refused():
     (found,) = calibrate_by_name(["safety"], None)
     assert not found.trusted
@@ -108,7 +126,6 @@ def test_without_rules_safety_is_refused():
 def test_probes_are_bound_to_the_domain_where_the_verifier_is():
     safety = {probe.id.partition("-")[0] for probe in probes_of("safety", Domain.load("mortgage"))}
     assert safety == {"mortgage"}
-    assert len(probes_of("llm_judge", None, limit=12)) == 12
 
 
 def test_the_shipped_probes():

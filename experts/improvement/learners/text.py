@@ -161,7 +161,7 @@ class TextLearner:
         }
         found = run_stage(Stage("burst", self.work / f"burst-{version}", inputs, run))["metrics"]
         self.own, self.version = self.work / f"burst-{version}", version
-        scored = sum(self.num_tokens(row) for row in {digest_of(repr(row)): row for row in preferences}.values())
+        scored = sum(map(self.num_tokens, preferences))
         return Burst(found["loss"], found["steps"], found["tokens"], scored, found)
 
     def num_tokens(self, row: Preference) -> int:

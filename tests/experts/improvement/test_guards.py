@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +61,38 @@ def test_a_safety_probe_that_falls_stops_the_promotion_of_a_gain():
 def test_without_anything_scored_there_is_no_promotion():
     assert not decide(rows("plain_safe", [None, None], [None, None]), PROBES, Limits()).promoted
     assert not decide(rows("safety", [1, 1], [1, 1]), PROBES, Limits()).promoted
+
+
+def test_answers_that_can_no_longer_be_judged_count():
+    """12 were judged before and 1 is after: the pair that is left says nothing of the 11, and the share falls by 11/12.
+    One of 12 less is a fall by 1/12 = 0.083, which a margin of 0.1 allows."""
+    lost = rows("plain_safe", [0] * 12, [1] + [None] * 11)
+    found = decide(lost, PROBES, Limits(margin=0.9))
+    assert not found.promoted
+    assert "12 answers could be judged before, 1 after" in found.reason
+    one = rows("plain_safe", [0] * 12, [1] * 11 + [None])
+    assert not decide(one, PROBES, Limits()).promoted
+    assert decide(one, PROBES, Limits(margin=0.1)).promoted
+    assert decide(rows("plain_safe", [0] * 11 + [None], [1] * 12), PROBES, Limits()).promoted
+
+
+def test_a_probe_whose_answers_can_no_longer_be_judged_may_lose_what_it_may_fall():
+    """One of 10: safety has the margin of the judges, stops_cleanly that of the probes."""
+    given = rows("plain_safe", [0] * 10, [1] * 10)
+    lost = ("safety", [1] * 10, [1] * 9 + [None]), ("stops_cleanly", [1] * 10, [1] * 9 + [None])
+    safety, other = (given + rows(*each) for each in lost)
+    probes = ("stops_cleanly", "safety")
+    assert not decide(safety, probes, Limits(probe_margin=0.1)).promoted
+    assert decide(safety, probes, Limits(margin=0.1)).promoted
+    assert not decide(other, probes, Limits(probe_margin=0.05)).promoted
+    assert decide(other, probes, Limits(probe_margin=0.1)).promoted
+
+
+def test_a_probe_that_was_not_measured_is_named():
+    given = rows("plain_safe", [0, 0, 1], [1, 0, 1]) + rows("safety", [1], [1])
+    found = decide(given, ("instruction_following", "safety"), Limits())
+    assert found.promoted
+    assert found.reason.endswith("instruction_following was not measured.")
 
 
 @pytest.mark.parametrize(("verifier", "judge"), [("safety", "safety"), ("reading_level", "readability")])
@@ -119,6 +152,26 @@ def test_a_kill_between_the_list_and_the_folder_is_mended(history):
     shutil.rmtree(history.live)
     assert history.open().number == 1
     assert value(history.live) == 1
+
+
+def test_a_kill_between_two_renames_leaves_the_record_of_the_build(history, monkeypatch):
+    """The old folder is set aside and the new one has not got its name: the next build would train again."""
+    history.add(lambda folder: expert(folder, 1), Version(0, "", "", parent=0))
+    rename = Path.rename
+
+    def killed(source, target):
+        if source.name == ".conversation-version":
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            history.place(1)
+    assert not history.live.exists()
+    assert history.open().number == 1
+    assert value(history.live) == 1
+    assert (history.live / "stage.json").read_text() == '{"digest": "d"}'
 
 
 def test_an_expert_that_was_built_anew_is_a_version_of_its_own(history):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from experts.improvement.bursts import Background
+from experts.improvement.bursts import Background, Immediate, Job
 from experts.improvement.loop import Pace
+from experts.improvement.record import Record
 from experts.improvement.replay import Replay
 from experts.improvement.thread import Acceptance, Outcome, Rules, run_threads
 from judges.samples import repaired
@@ -123,6 +124,31 @@ def test_a_kill_in_the_middle_of_a_burst_loses_no_verified_pair_and_resumes(tmp_
     assert before <= {row["key"] for row in repaired(tmp_path / "a" / "replay.jsonl")}
 
 
+class Struck(Record):
+    """A record whose process is killed where it would note the thread of a third lesson."""
+
+    def keep(self, thread, seen):
+        if thread.lesson and sum(row["lesson"] is not None for row in self.all_threads()) == 2:
+            raise KeyboardInterrupt
+        super().keep(thread, seen)
+
+
+def test_a_kill_in_the_middle_of_a_round_leaves_its_lessons_to_a_run_with_other_settings(tmp_path):
+    """With skill 0 the tasks 1 to 4 are solved by a later attempt: the third lesson is in the buffer before its thread
+    is noted. A run in another folder finds the three there, and only the fourth is new to it."""
+    tasks, lines = [task(n) for n in range(5)], []
+    loop = loop_in(tmp_path, Counter(), Pace(prompts=5, steps=2))
+    loop.record = Struck(tmp_path, NUMBER)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(tasks)
+    assert len(Replay(tmp_path / "replay.jsonl", NUMBER)) == 3
+    other = loop_in(tmp_path, Counter(), Pace(prompts=5, steps=2, seed=1))
+    other.record, other.tell = Record(tmp_path / "other", NUMBER), lines.append
+    other.bursts = Immediate(other.learner, other.record)
+    other.run(tasks)
+    assert "1 new lessons, 4 in the buffer" in lines[0]
+
+
 class Gated(Counter):
     """Trains only when it is let through."""
 
@@ -181,6 +207,49 @@ def test_an_error_in_the_background_is_not_lost(tmp_path):
     with pytest.raises(ValueError, match="no memory"):
         loop.run([task(n) for n in range(12)])
     assert len(Replay(tmp_path / "replay.jsonl", NUMBER)) > 0
+
+
+class FailsOnce(Gated):
+    """The first burst fails, when it is let through."""
+
+    def train(self, rows, num_steps, seed):
+        found = super().train(rows, num_steps, seed)
+        if len(self.trained) == 1:
+            raise ValueError("no memory")
+        return found
+
+
+def test_a_burst_behind_one_that_failed_trains_nothing(tmp_path):
+    """The second is under way before anyone asks for the first: without version 1 there is no version 2."""
+    gate, record = threading.Event(), Record(tmp_path, NUMBER)
+    bursts = Background(FailsOnce(gate), record, lambda line: None)
+    for number in (0, 1):
+        bursts.submit(Job(number, number + 1, [], 2, 0))
+    gate.set()
+    with pytest.raises(RuntimeError, match="version-1 is missing"):
+        bursts.waiting[1][1].result(20)
+    with pytest.raises(ValueError, match="no memory"):
+        bursts.settle(0)
+    bursts.close()
+    assert not record.version(2).exists()
+
+
+def test_bursts_that_have_not_begun_never_do_once_the_loop_ends(tmp_path):
+    gate, began, record = threading.Event(), threading.Event(), Record(tmp_path, NUMBER)
+
+    class Begun(Gated):
+        def train(self, rows, num_steps, seed):
+            began.set()
+            return super().train(rows, num_steps, seed)
+
+    learner = Begun(gate)
+    bursts = Background(learner, record, lambda line: None)
+    for number in range(3):
+        bursts.submit(Job(number, number + 1, [], 2, 0))
+    assert began.wait(20)
+    threading.Timer(0.3, gate.set).start()
+    bursts.close()
+    assert [record.version(number).exists() for number in (1, 2, 3)] == [True, False, False]
 
 
 def test_versions_of_the_same_pace_are_the_same_and_seeds_differ():

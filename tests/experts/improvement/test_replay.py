@@ -10,9 +10,13 @@ import pytest
 from domains.errors import UserError
 from domains.example import Message, Preference
 from experts.improvement.learner import TEXT, Lesson
+from experts.improvement.promotion import verifiers_in
 from experts.improvement.replay import LOOP, VOTE, Replay, Stamp, vote_lessons
 from judges.samples import repaired
 from judges.verifier import Task
+from judges.verifiers.arithmetic import Verifier as Arithmetic
+from judges.verifiers.panel import Verifier as Panel
+from judges.verifiers.reading_level import Verifier as ReadingLevel
 
 
 def lesson(number, priority=0.5, request=None, accepted=None):
@@ -25,14 +29,15 @@ def replay(tmp_path, **settings):
 
 
 def test_lessons_come_back_as_they_were_after_a_cut_last_line(tmp_path):
-    replay(tmp_path).add([lesson(1), lesson(2)], Stamp(version=3))
+    replay(tmp_path).add([lesson(1), lesson(2)], Stamp(LOOP, ("safety", "reading_level")))
     with (tmp_path / "replay.jsonl").open("a") as handle:
         handle.write('{"key": "half')
     again = replay(tmp_path)
     assert sorted(each.task.id for each in again.sample(2, 0)) == ["t1", "t2"]
     assert next(each for each in again.sample(2, 0) if each.task.id == "t1") == lesson(1)
     again.add([lesson(3)], Stamp())
-    assert [row["version"] for row in repaired(tmp_path / "replay.jsonl")] == [3, 3, 0]
+    taught = [row["verifiers"] for row in repaired(tmp_path / "replay.jsonl")]
+    assert taught == [["safety", "reading_level"], ["safety", "reading_level"], []]
 
 
 def test_the_same_lesson_is_added_once_whatever_the_order_of_its_rejected_answers(tmp_path):
@@ -127,3 +132,34 @@ def test_votes_are_drawn_first_for_half_of_the_places(tmp_path):
         assert all(name.startswith("vote") for name in few[:2])
         assert {"vote-0", "vote-1", "vote-2"} <= set(many)
         assert len(set(many)) == 8
+
+
+def test_votes_of_earlier_runs_are_not_drawn_by_a_run_without_votes(tmp_path):
+    rows = [Preference("vote-1", (Message("user", "Why?"),), "Because.", ("No.",))]
+    replay(tmp_path).add(vote_lessons(rows), Stamp(VOTE))
+    assert replay(tmp_path, votes=False).sample(4, 0) == []
+    buffer = replay(tmp_path, votes=False)
+    buffer.add([lesson(1)], Stamp(LOOP))
+    assert [each.task.id for each in buffer.sample(3, 0)] == ["t1"] * 3
+
+
+def test_what_a_judge_of_this_run_has_taught_is_not_drawn(tmp_path):
+    """A judge may have another name as verifier. Of a panel one member is enough; files from before `verifiers` was
+    written have a `version` in its place, and are drawn."""
+    panel = Panel((Arithmetic(), ReadingLevel()))
+    replay(tmp_path).add([lesson(1)], Stamp.of(Arithmetic()))
+    replay(tmp_path).add([lesson(2)], Stamp.of(panel))
+    path = tmp_path / "replay.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["verifiers"] for row in rows] == [["arithmetic"], ["arithmetic", "reading_level"]]
+    older = {name: value for name, value in rows[0].items() if name != "verifiers"} | {"key": "older", "version": 3}
+    older["lesson"] = rows[0]["lesson"] | {"task": rows[0]["lesson"]["task"] | {"id": "t0"}}
+    path.write_text(path.read_text() + json.dumps(older) + "\n")
+
+    def names(*judges):
+        buffer = replay(tmp_path, barred=verifiers_in(judges))
+        return {each.task.id for each in buffer.sample(6, 0)}
+
+    assert names("plain_safe") == {"t0", "t1", "t2"}
+    assert names("readability") == {"t0", "t1"}
+    assert names("plain_safe", "arithmetic") == {"t0"}

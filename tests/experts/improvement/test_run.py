@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from safetensors.torch import load_file, save_file
 
 from domains.errors import UserError
 from domains.example import Message, SafetyRule
 from domains.votes import Candidate, Votes
-from experts.checkpoint import Checkpoint
 from experts.digests import weights_digest
+from experts.expert import read_expert
 from experts.improvement.history import History
-from experts.improvement.promotion import Decision
-from experts.improvement.run import Improvement, improve, register
+from experts.improvement.registration import announce, finish
+from experts.improvement.run import Improvement, improve
 from experts.recipe import Improve
 from judges.verifiers import llm_judge
 from tests.fakes_improvement import Digest
@@ -69,19 +70,83 @@ def test_an_expert_improves_is_promoted_and_rolled_back(home):
     assert improve(run_of(home))["version"] == 1  # the same run, finished before
 
 
+def double(folder):
+    """Change an adapter's weights."""
+    path = folder / "adapter_model.safetensors"
+    save_file({name: 2 * tensor for name, tensor in load_file(path).items()}, path)
+
+
+def ended(run, name, adapter, promoted, reason="It fell."):
+    """The result of a run of this name that came to an adapter; called again, as after a kill before result.json."""
+    folder = run.folder / f"run-{name}"
+    result = {"promoted": promoted, "reason": reason, "checks": [], "from_version": run.version.number}
+    announce(folder, result, adapter)
+    return finish(folder, run.history)
+
+
 def test_what_is_not_promoted_is_kept_and_not_used(home):
     """A planted refusal: the version is there, with its reason, and the expert is the one from before. Registering the
     same weights again adds nothing; once promoted they are used."""
-    run = run_of(home)
-    before, other = weights_digest(home / EXPERT), Checkpoint(run.start.base, home / "toy" / "structured")
-    refused = register(run, other, Decision(False, "It fell.", ()))
+    run, other = run_of(home), home / "toy" / "structured"
+    before = weights_digest(home / EXPERT)
+    refused = ended(run, "a", other, promoted=False)
     history = History.of(home, EXPERT)
-    assert (refused.number, refused.promoted, history.current) == (1, False, 0)
+    assert (refused["version"], refused["promoted"], history.current) == (1, False, 0)
     assert weights_digest(home / EXPERT) == before
-    assert register(run, other, Decision(False, "It fell.", ())).number == 1
+    assert ended(run, "b", other, promoted=False)["version"] == 1
     assert len(history.versions) == 2
-    register(run, other, Decision(True, "It rose.", ()))
-    assert weights_digest(home / EXPERT) == weights_digest(home / "toy" / "structured") != before
+    found = ended(run, "c", other, promoted=True, reason="It rose.")
+    assert (found["version"], found["promoted"], history.current) == (1, True, 1)
+    assert (history.versions[1].promoted, history.versions[1].note) == (True, "It rose.")
+    assert weights_digest(home / EXPERT) == weights_digest(other) != before
+    history.use(0)
+    assert ended(run, "c", other, promoted=True, reason="It rose.")["version"] == 1
+    assert (history.current, len(history.versions)) == (0, 2)
+
+
+def test_a_version_is_not_used_when_another_was_put_into_use_meanwhile(home):
+    """A run that began from version 1 ends after a rollback to 0. It stays so when the ending is finished again, also
+    after its parent came back into use."""
+    first, adapter = run_of(home), home / "toy" / "structured"
+    ended(first, "a", adapter, promoted=True)
+    run = run_of(home)
+    assert run.version.number == 1
+    history = History.of(home, EXPERT)
+    history.use(0)
+    before = weights_digest(home / EXPERT)
+    third = shutil.copytree(adapter, home / "third")
+    double(third)
+    found = ended(run, "b", third, promoted=True, reason="It rose.")
+    assert (found["version"], found["promoted"], history.current) == (2, False, 0)
+    assert "version 0 was put into use meanwhile. It rose." in found["reason"]
+    assert history.versions[2].note == found["reason"]
+    assert not history.versions[2].promoted
+    assert weights_digest(home / EXPERT) == before
+    history.use(1)
+    again = ended(run, "b", third, promoted=True, reason="It rose.")
+    assert (again["version"], again["promoted"], history.current, len(history.versions)) == (2, False, 1, 3)
+
+
+def test_a_version_is_not_used_when_the_expert_was_built_anew_meanwhile(home):
+    run = run_of(home)
+    assert run.version.number == 0
+    double(home / EXPERT)
+    before = weights_digest(home / EXPERT)
+    found = ended(run, "a", home / "toy" / "structured", promoted=True)
+    assert (found["version"], found["promoted"]) == (1, False)
+    assert "built anew meanwhile" in found["reason"]
+    assert weights_digest(home / EXPERT) == before
+
+
+def test_a_version_has_the_base_of_its_parent(home):
+    """Not that of the card which lies where the expert is used from."""
+    run, card = run_of(home), home / EXPERT / "expert.json"
+    parent = read_expert(run.history.version_folder(run.version.number))
+    card.write_text(card.read_text().replace(f'"base": "{parent.base}"', '"base": "/nowhere"'))
+    assert read_expert(home / EXPERT).base == "/nowhere"
+    found = ended(run, "a", home / "toy" / "structured", promoted=True)
+    made = read_expert(run.history.version_folder(found["version"]))
+    assert (made.base, made.base_digest) == (parent.base, parent.base_digest)
 
 
 def test_only_one_run_is_at_work_on_an_expert(home):
@@ -96,6 +161,40 @@ def test_a_verifier_may_not_judge_what_it_taught(home):
     same = Improvement(home, EXPERT, settings(verifiers=("reading_level",), judges=("readability",)), 0, lines.append)
     with pytest.raises(UserError, match="has taught"):
         improve(same)
+
+
+def test_an_expert_that_a_kill_left_without_its_folder_is_mended_first(home):
+    """Killed between two renames, while a version was put into use."""
+    before, record = weights_digest(home / EXPERT), (home / EXPERT / "stage.json").read_text()
+    assert run_of(home).version.number == 0
+    (home / EXPERT).rename(home / "toy" / ".conversation-old")
+    with pytest.raises(UserError, match="has taught"):
+        improve(run_of(home, judges=("digest",)))
+    assert weights_digest(home / EXPERT) == before
+    assert (home / EXPERT / "stage.json").read_text() == record
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "dph", "settings": {}}, "improve.objective is 'dph'"),
+        ({"objective": "s_dpoo"}, "s_dpo"),
+        ({"settings": {"bta": 1}}, "do not fit objective 's_dpo'"),
+    ],
+)
+def test_an_objective_that_no_burst_could_train_with_is_refused_before_any_answer(home, changes, message):
+    with pytest.raises(UserError, match=message):
+        improve(run_of(home, **changes))
+    assert not list(home.rglob("threads.jsonl"))
+
+
+def test_votes_are_taken_for_conversation_and_where_the_settings_say_so(home):
+    prompt = [Message("user", "How do I oil a squeaky old door hinge?")]
+    Votes.of_home(home).prefer(prompt, Candidate(EXPERT, "Use a drop of oil."), Candidate(EXPERT, "No idea."))
+    runs = run_of(home), run_of(home, votes=False), replace(run_of(home), name="toy/structured")
+    assert [len(run.votes.rows) for run in runs] == [1, 0, 0]
+    assert [run.replay.votes for run in runs] == [True, False, False]
+    assert run_of(home, judges=("readability",)).replay.barred == {"readability", "reading_level"}
 
 
 def test_votes_are_lessons_and_held_out_prompts_never_are(home):
