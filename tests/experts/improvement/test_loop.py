@@ -257,3 +257,15 @@ def test_versions_of_the_same_pace_are_the_same_and_seeds_differ():
     tasks = [task(n) for n in range(12)]
     assert pace.rounds(tasks) == pace.rounds(tasks)
     assert pace.rounds(tasks) != replace(pace, seed=1).rounds(tasks)
+
+
+@pytest.mark.parametrize(("repeats", "drawn", "steps"), [(3, 9, 5), (1, 3, 2), (100, 16, 8)])
+def test_a_burst_is_short_while_the_buffer_holds_few_lessons(tmp_path, repeats, drawn, steps):
+    """Of the tasks 0 to 3 three teach: 3 lessons, each at most `repeats` times, 2 a step, at most 8 steps."""
+    learner = Counter()
+    loop = loop_in(tmp_path, learner, Pace(prompts=4, steps=8, rows_per_step=2, repeats=repeats))
+    loop.run([task(n) for n in range(4)])
+    (rows,) = learner.trained
+    assert len(rows) == drawn
+    assert max(rows.count(name) for name in set(rows)) - min(rows.count(name) for name in set(rows)) <= 1
+    assert loop.record.burst(1).steps == steps

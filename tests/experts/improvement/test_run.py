@@ -180,6 +180,7 @@ def test_an_expert_that_a_kill_left_without_its_folder_is_mended_first(home):
         ({"objective": "dph", "settings": {}}, "improve.objective is 'dph'"),
         ({"objective": "s_dpoo"}, "s_dpo"),
         ({"settings": {"bta": 1}}, "do not fit objective 's_dpo'"),
+        ({"settings": {"beta": 0}}, r"^improve\.settings\.beta is 0;"),
     ],
 )
 def test_an_objective_that_no_burst_could_train_with_is_refused_before_any_answer(home, changes, message):
