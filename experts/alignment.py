@@ -31,6 +31,7 @@ from experts.preferences import (
     collate_preferences,
     collator_for,
     encode_preference,
+    longest,
     preference_batch,
     references_of,
 )
@@ -221,7 +222,7 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
     cache = ReferenceCache(folder / REFERENCES, settings.row_tokens)
     encoded = encoded_rows(ready, start, rows, alignment, cache)
     pad_id = ready.tokenizer.pad_token_id
-    collator = shared_collator(ready, encoded[0], settings.row_tokens)
+    collator = shared_collator(ready, longest(encoded), settings.row_tokens)
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
         chosen = [encoded[item["row"]] for item in items]

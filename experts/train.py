@@ -27,13 +27,14 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from domains.errors import UserError
-from experts.batch import Batch, Row, collate
+from experts.batch import Batch, Row, Segment, collate, collate_plain
 from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import Device, probe
 from experts.journal import CHECKPOINTS
 from experts.logprobs import score
+from experts.preferences import check_logits, packs
 from experts.quantized import load_quantized
-from experts.ranks import first_alone, is_sharded, num_ranks, rank, wait
+from experts.ranks import agreed, first_alone, is_sharded, num_ranks, rank, wait
 from experts.recipe import Training
 from experts.saving import Shapes, save_trained, trained_shapes
 
@@ -233,6 +234,22 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
     return found | ({"ranks": num_ranks()} if num_ranks() > 1 else {})
 
 
+def segments_of(rows: Sequence[Row]) -> list[Segment]:
+    """All segments in order."""
+    return [segment for row in rows for segment in row.segments]
+
+
+def takes_packed(ready: Trainable, rows: Sequence[Row]) -> bool:
+    """Whether the model takes packed rows, asked by rank 0 with the two longest segments in one row."""
+    packed, pad_id = True, ready.tokenizer.pad_token_id
+    if rank() == 0:
+        with for_scoring(ready), torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
+            longest = sorted(segments_of(rows), key=len)[-2:][::-1]
+            check_logits(ready.model, longest[0], pad_id)
+            packed = packs(ready.model, longest, pad_id)
+    return agreed(packed)
+
+
 def train_rows(
     start: Checkpoint,
     rows: Sequence[Row],
@@ -245,10 +262,11 @@ def train_rows(
     if not rows:
         raise UserError("There is nothing to train on: the training split is empty. Add rows or documents.")
     ready = prepare(start, settings, seed, folder)
-    pad_id = ready.tokenizer.pad_token_id
+    pad_id, packed = ready.tokenizer.pad_token_id, takes_packed(ready, rows)
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
-        batch = collate([rows[item["row"]] for item in items], pad_id)
+        chosen = [rows[item["row"]] for item in items]
+        batch = collate(chosen, pad_id) if packed else collate_plain(segments_of(chosen), pad_id)
         counted = torch.zeros(batch.num_sequences, dtype=torch.long) if settings.by_example else batch.labels_RL
         return {"batch": batch, "labels": counted, "shift_labels": counted}  # the trainer only counts them
 
