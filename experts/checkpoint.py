@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from domains.errors import UserError
@@ -67,12 +67,24 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_base(folder: Path, dtype: torch.dtype, attention: str) -> Any:
-    """The base model, remote code refused."""
+    """The base model, remote code refused. Nothing is dropped at random, in training either, so that log-probabilities
+    are the same every time."""
     transformers_logging.disable_progress_bar()
     config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").exists() else {}
     if "auto_map" in config:
         raise UserError(f"{folder} asks to run its own code (auto_map). Only architectures of transformers are loaded.")
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
+    without = AutoConfig.from_pretrained(folder)
+    stop_dropout(without)
+    return AutoModelForCausalLM.from_pretrained(folder, config=without, dtype=dtype, attn_implementation=attention)
+
+
+def stop_dropout(config: PreTrainedConfig) -> None:
+    """Set every probability of dropout to 0, those of nested configurations too."""
+    for name, value in list(vars(config).items()):
+        if isinstance(value, PreTrainedConfig):
+            stop_dropout(value)
+        elif isinstance(value, float) and ("dropout" in name or name.endswith(("pdrop", "layerdrop"))):
+            setattr(config, name, 0.0)
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any:

@@ -1,6 +1,8 @@
 """Models of other architectures than Llama: logits that are more than W h, sliding windows, dropout. Each is two random
 layers; what is expected comes from the class's own forward on one text at a time."""
 
+import json
+import math
 from copy import deepcopy
 
 import pytest
@@ -10,8 +12,11 @@ from transformers import (
     CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3Config,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
     LlamaConfig,
@@ -19,19 +24,28 @@ from transformers import (
     LlamaModel,
     MistralConfig,
     MistralForCausalLM,
+    OPTConfig,
     PhiConfig,
     PhiForCausalLM,
 )
 
 from domains.errors import UserError
+from domains.example import Message, Preference
+from experts.alignment import Alignment, train_preferences
 from experts.batch import candidates_segment, collate, collate_plain, conversation_segment, pack_in_order
-from experts.checkpoint import Checkpoint, load
+from experts.checkpoint import Checkpoint, load, stop_dropout
 from experts.device import DTYPE
 from experts.lean_attention import register
 from experts.logprobs import score
-from experts.preferences import EncodedPreference, candidate_logprobs, collate_alone, collate_preferences
-from experts.recipe import Sft
-from experts.train import train_rows
+from experts.preferences import (
+    EncodedPreference,
+    candidate_logprobs,
+    collate_alone,
+    collate_preferences,
+    load_objective,
+)
+from experts.recipe import Align, Sft
+from experts.train import LOG, train_rows
 from tests.experts.test_logprobs import random_ids
 from tests.fakes import byte_tokenizer, write_model
 
@@ -221,3 +235,32 @@ def test_next_token_training_of_a_model_that_ignores_the_mask_has_a_row_for_each
     assert metrics["loss"] == pytest.approx(
         -sum(float(own_sum(model, *pair).detach()) for pair in pairs) / 17, abs=2e-4
     )
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
+def test_preference_training_of_a_model_with_dropout_starts_at_ln_2(tmp_path, monkeypatch):
+    """GPT-2's configuration drops a tenth of everything. Nothing is dropped, so that the policy is the reference to the
+    bit; and rows are packed, or there were a warning."""
+    monkeypatch.setenv(DTYPE, "float32")
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=258, n_embd=32, n_layer=2, n_head=4, n_positions=512, initializer_range=0.2, eos_token_id=257
+    )
+    assert config.resid_pdrop == config.embd_pdrop == config.attn_pdrop == 0.1
+    start = folder_of(GPT2LMHeadModel(config), tmp_path)
+    rows = [Preference("a", (Message("user", "Where?"),), "There.", ("No.", "Who knows about that?"))]
+    settings = Align(rank=2, epochs=1, batch_rows=1, accumulation=1, row_tokens=128)
+    train_preferences(start, rows, Alignment(load_objective("dpo", {})), settings, 0, tmp_path / "run")
+    first = json.loads((tmp_path / "run" / LOG).read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert first["reward_margin"] == 0
+
+
+def test_no_probability_of_dropout_is_left_at_any_depth():
+    """Gemma 3's configuration for pictures and text holds two others."""
+    config = Gemma3Config(text_config={"attention_dropout": 0.2}, vision_config={"attention_dropout": 0.3})
+    stop_dropout(config)
+    assert config.text_config.attention_dropout == config.vision_config.attention_dropout == 0
+    opt = OPTConfig(dropout=0.1, layerdrop=0.2, attention_dropout=0.3)
+    stop_dropout(opt)
+    assert opt.dropout == opt.layerdrop == opt.attention_dropout == 0
