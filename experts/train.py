@@ -71,7 +71,7 @@ def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Pat
         for module in model.modules():
             if device.bf16 and hasattr(module, "cast_input_dtype_enabled"):
                 module.cast_input_dtype_enabled = False  # autocast decides; a detour by fp32 costs time and memory
-    if settings.compile:
+    if settings.compile and compiler_works(device.name):
         for layer in layers(model):
             layer.compile(dynamic=True)
     model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
@@ -95,6 +95,24 @@ def layers(model: nn.Module) -> list[nn.Module]:
     """The decoder's blocks, all of one class: compiled once for all of them."""
     names = getattr(model, "_no_split_modules", None) or ()
     return [module for module in model.modules() if type(module).__name__ in names]
+
+
+def compiler_works(device: str) -> bool:
+    """Whether torch.compile makes a function and its gradient here; a message when it does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device, requires_grad=True))
+            found.sum().backward()
+            return True
+        except Exception as error:  # noqa: BLE001 - a compiler can fail in any way; then training goes on without it
+            reason = type(error).__name__
+    warnings.warn(
+        f"torch.compile does not work here ({reason}; a CPU needs a C++ compiler such as g++): training goes on "
+        "without it, which is slower.",
+        stacklevel=2,
+    )
+    return False
 
 
 def num_steps(num_rows: int, settings: Training) -> int:
