@@ -31,10 +31,11 @@ from experts.preferences import (
     collate_preferences,
     collator_for,
     encode_preference,
+    longest,
     preference_batch,
     references_of,
 )
-from experts.ranks import agreed, first_alone, means, num_started, rank
+from experts.ranks import agreed, first_alone, means, num_ranks, num_started, rank
 from experts.recipe import Training
 from experts.references import ReferenceCache
 from experts.saving import head_state, save_trained
@@ -155,28 +156,31 @@ class PreferenceTrainer(Trainer):
         self.sums: dict[str, float] = {}
         self.num_summed = 0
         super().__init__(*args, **options)
-        self.model_accepts_loss_kwargs = False
+        self.model_accepts_loss_kwargs = True  # so that the rows of the whole optimiser batch are counted
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Mean of the objective over the rows of the batch."""
+        """Mean of the objective over the rows of the optimiser batch, this batch's part."""
         with autocast(self.args):
             scored = model(inputs["batch"])
         note_tokens(self, model, inputs["batch"])
         found = self.alignment.evaluated(preference_batch(scored, inputs["rows"], model.training), inputs["rows"])
         self.note(found.batch)
-        return checked(found.loss_B.mean(), "preference")
+        if num_items_in_batch is None:
+            return checked(found.loss_B.mean(), "preference")
+        return checked(found.loss_B.sum() / num_items_in_batch * num_ranks(), "preference")
 
     @torch.no_grad()
     def note(self, batch: PreferenceBatch) -> None:
-        """Add a batch's numbers to those of the next log line."""
+        """Add a batch's numbers, each row with the same weight, to those of the next log line."""
         objective = self.alignment.objective
         found = {"reward_margin": float(batch.mean_over_rejected(batch.margins_BK).mean())}
         found["reward_accuracy"] = float(batch.mean_over_rejected((batch.margins_BK > 0).float()).mean())
         found |= objective.metrics(batch) if isinstance(objective, Measured) else {}
-        self.sums = {name: self.sums.get(name, 0.0) + value for name, value in found.items()}
-        self.num_summed += 1
+        num_rows = len(batch.policy_BC)
+        self.sums = {name: self.sums.get(name, 0.0) + num_rows * value for name, value in found.items()}
+        self.num_summed += num_rows
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
         """One log line, with the means since the last one."""
@@ -221,11 +225,13 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
     cache = ReferenceCache(folder / REFERENCES, settings.row_tokens)
     encoded = encoded_rows(ready, start, rows, alignment, cache)
     pad_id = ready.tokenizer.pad_token_id
-    collator = shared_collator(ready, encoded[0], settings.row_tokens)
+    collator = shared_collator(ready, longest(encoded), settings.row_tokens)
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
         chosen = [encoded[item["row"]] for item in items]
-        return {"batch": collator(chosen, settings.row_tokens, pad_id), "rows": chosen}
+        counted = torch.zeros(len(chosen), dtype=torch.long)  # one a row; the trainer only counts them
+        batch = collator(chosen, settings.row_tokens, pad_id)
+        return {"batch": batch, "rows": chosen, "labels": counted, "shift_labels": counted}
 
     trainer = PreferenceTrainer(
         model=ready.model,

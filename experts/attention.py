@@ -6,6 +6,8 @@ eager attention take the mask as numbers to add.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,16 +16,42 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from torch.nn.functional import scaled_dot_product_attention
 
 FLEX = "flex_attention"
+FULL, SLIDING = "full_attention", "sliding_attention"  # the names that transformers has for kinds of layers
 TOLERANCE = 2e-2  # bf16
 
 
-def attention_input(model: Any, mask_R1LL: Tensor, dtype: torch.dtype) -> Tensor | BlockMask | None:
-    """What a model gets as `attention_mask` for a boolean mask (R, 1, L, L); None for an empty one."""
+def text_config(model: Any) -> Any:
+    """The configuration of a model's text part."""
+    config = getattr(model, "config", None)
+    return getattr(config, "get_text_config", lambda: config)()
+
+
+def has_window(model: Any) -> bool:
+    """Whether some layers see less than all that came before."""
+    config = text_config(model)
+    kinds = getattr(config, "layer_types", None) or ()
+    return bool(getattr(config, "sliding_window", None)) or any(kind != FULL for kind in kinds)
+
+
+def attention_input(
+    model: Any, mask_R1LL: Tensor, positions_RL: Tensor, dtype: torch.dtype
+) -> Tensor | BlockMask | dict[str, Tensor | BlockMask] | None:
+    """What a model gets as `attention_mask` for a boolean mask (R, 1, L, L); None for an empty one. It replaces the
+    model's own mask, so that a sliding window is put in here: positions count the tokens on the way from a prompt into
+    an answer. Where a model has layers of several kinds, each kind has its mask."""
     if not mask_R1LL.numel():
         return None
-    if getattr(getattr(model, "config", None), "_attn_implementation", None) == FLEX:
-        return block_mask(mask_R1LL)
-    return additive(mask_R1LL, dtype)
+    flex = getattr(getattr(model, "config", None), "_attn_implementation", None) == FLEX
+    form: Callable[[Tensor], Tensor | BlockMask] = block_mask if flex else partial(additive, dtype=dtype)
+    config = text_config(model)
+    window, kinds = getattr(config, "sliding_window", None), getattr(config, "layer_types", None) or (SLIDING,)
+    if not window or SLIDING not in kinds or int(positions_RL.max()) < window:
+        return form(mask_R1LL)
+    distance_R1LL = (positions_RL.unsqueeze(2) - positions_RL.unsqueeze(1)).unsqueeze(1)
+    near = form(mask_R1LL & (distance_R1LL < window))
+    if not getattr(config, "layer_types", None):
+        return near
+    return {kind: near if kind == SLIDING else form(mask_R1LL) for kind in set(kinds)}
 
 
 def additive(mask_R1LL: Tensor, dtype: torch.dtype) -> Tensor:

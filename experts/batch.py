@@ -127,9 +127,12 @@ def candidates_segment(prompt: Sequence[int], candidates: Sequence[Sequence[int]
 
 
 def unshared(segment: Segment) -> list[Segment]:
-    """Each branch of a segment with the shared tokens before it, as a segment of its own."""
+    """Each branch of a segment with the shared tokens before it, as a segment of its own; one without branches as it
+    is."""
+    if not any(segment.branch):
+        return [segment]
     found = []
-    for branch in range(1, max(segment.branch, default=0) + 1):
+    for branch in range(1, max(segment.branch) + 1):
         kept = [i for i, b in enumerate(segment.branch) if b in (0, branch)]
         found.append(
             Segment(

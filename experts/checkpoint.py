@@ -7,15 +7,17 @@ through several stages is one base and one adapter, and any number of experts sh
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from domains.errors import UserError
@@ -23,6 +25,7 @@ from experts.digests import digest_of, tokenizer_digest, weights_digest
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+EAGER = "eager"  # the attention that every model of transformers has
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,36 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_base(folder: Path, dtype: torch.dtype, attention: str) -> Any:
-    """The base model, remote code refused."""
+    """The base model, remote code refused. Nothing is dropped at random, in training either, so that log-probabilities
+    are the same every time. A model that does not take the attention that is asked for has its plain one."""
     transformers_logging.disable_progress_bar()
     config = json.loads((folder / "config.json").read_text()) if (folder / "config.json").exists() else {}
     if "auto_map" in config:
         raise UserError(f"{folder} asks to run its own code (auto_map). Only architectures of transformers are loaded.")
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
+    load_with = partial(AutoModelForCausalLM.from_pretrained, folder, config=without_dropout(folder), dtype=dtype)
+    try:
+        return load_with(attn_implementation=attention)
+    except ValueError as error:
+        if attention == EAGER or "attention implementation" not in str(error):
+            raise
+    warnings.warn(f"{folder.name} does not take {attention} attention: it runs with eager attention.", stacklevel=2)
+    return load_with(attn_implementation=EAGER)
+
+
+def without_dropout(folder: Path) -> PreTrainedConfig:
+    """A model's configuration with every probability of dropout 0."""
+    config: PreTrainedConfig = AutoConfig.from_pretrained(folder)
+    stop_dropout(config)
+    return config
+
+
+def stop_dropout(config: PreTrainedConfig) -> None:
+    """Set every probability of dropout to 0, those of nested configurations too."""
+    for name, value in list(vars(config).items()):
+        if isinstance(value, PreTrainedConfig):
+            stop_dropout(value)
+        elif isinstance(value, float) and ("dropout" in name or name.endswith(("pdrop", "layerdrop"))):
+            setattr(config, name, 0.0)
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any:

@@ -17,9 +17,19 @@ from torch import Tensor, nn
 from domains.errors import UserError
 from domains.example import Preference
 from domains.plugins import load_plugin
-from experts.batch import Batch, Segment, candidates_segment, collate, collate_plain, pack_in_order
+from experts.attention import has_window
+from experts.batch import (
+    Batch,
+    Row,
+    Segment,
+    candidates_segment,
+    collate,
+    collate_plain,
+    conversation_segment,
+    pack_in_order,
+)
 from experts.encoding import Tokenizer, completion_ids, prompt_ids
-from experts.logprobs import Scored, score
+from experts.logprobs import CHUNK, Scored, own_logprobs, score
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,17 @@ class EncodedPreference:
 
 
 Collator = Callable[[Sequence[EncodedPreference], int, int], Batch]
-COLLATORS: WeakKeyDictionary[nn.Module, Collator] = WeakKeyDictionary()  # of the models that were checked
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The collator that fits a model, and the length (tokens) of the text that it was found with."""
+
+    collator: Collator
+    length: int
+
+
+COLLATORS: WeakKeyDictionary[nn.Module, Checked] = WeakKeyDictionary()  # of the models that were checked
 
 
 def encode_preference(tokenizer: Tokenizer, row: Preference, with_ends: bool = False) -> EncodedPreference:
@@ -163,29 +183,60 @@ def collate_alone(rows: Sequence[EncodedPreference], row_tokens: int, pad_id: in
     return collate_plain([row.segment for row in rows], pad_id)
 
 
+def longest(rows: Sequence[EncodedPreference]) -> EncodedPreference:
+    """The row with the longest text, a prompt with one of its answers: what a window shows in first."""
+    return max(rows, key=lambda row: max(row.segment.position_ids))
+
+
 def collator_for(model: nn.Module, row: EncodedPreference, row_tokens: int, pad_id: int) -> Collator:
-    """The collator that fits a model, found with the first row that it scores and remembered for the model."""
-    if model not in COLLATORS:
-        COLLATORS[model] = checked_collator(model, row, row_tokens, pad_id)
-    return COLLATORS[model]
+    """The collator that fits a model, found with the longest of the rows that it scores first and remembered for the
+    model; one with a window is checked again with a longer row."""
+    known, length = COLLATORS.get(model), max(row.segment.position_ids) + 1
+    if known is None:
+        check_logits(model, row.segment, pad_id)
+        known = COLLATORS[model] = Checked(checked_collator(model, row, row_tokens, pad_id), length)
+    elif known.collator is collate_preferences and length > known.length and has_window(model):
+        known = COLLATORS[model] = Checked(checked_collator(model, row, row_tokens, pad_id), length)
+    return known.collator
+
+
+def checked_collator(model: nn.Module, row: EncodedPreference, row_tokens: int, pad_id: int) -> Collator:
+    """The packed collator when this model scores a row with it as it scores its candidates alone, else the plain one,
+    with a message."""
+    return collate_preferences if packs(model, [row.segment], pad_id) else collate_alone
 
 
 @torch.no_grad()
-def checked_collator(model: nn.Module, row: EncodedPreference, row_tokens: int, pad_id: int) -> Collator:
-    """The packed collator when this model scores a row with it as it scores its candidates alone, else the plain one,
-    with a message. Models differ where they ignore a mask that is given to them, or refuse it."""
-    alone = score(model, collate_alone([row], row_tokens, pad_id))
+def packs(model: nn.Module, segments: Sequence[Segment], pad_id: int) -> bool:
+    """Whether a model scores segments that share a row as it scores each text alone; a message says why not. Models
+    differ where they ignore a mask that is given to them, or refuse it."""
+    alone = score(model, collate_plain(segments, pad_id))
     try:
-        packed = score(model, collate_preferences([row], row_tokens, pad_id)).logprobs_S
-    except (ValueError, TypeError, RuntimeError) as error:
+        packed = score(model, collate([Row(list(segments))], pad_id)).logprobs_S
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, TypeError, RuntimeError, AttributeError, KeyError) as error:
         reason = f"refuses the mask ({type(error).__name__})"
     else:
-        gap = float(((packed - alone.logprobs_S).abs() / alone.num_tokens_S).max())
+        gap = float(((packed - alone.logprobs_S).abs() / alone.num_tokens_S.clamp(min=1)).max())
         if gap <= TOLERANCE:
-            return collate_preferences
+            return True
         reason = f"gives other values under the mask ({gap:.2g} nats per token)"
-    warnings.warn(f"{type(model).__name__} {reason}: candidates are scored without sharing their prompt.", stacklevel=2)
-    return collate_alone
+    warnings.warn(f"{type(model).__name__} {reason}: each text has a row of its own, which is slower.", stacklevel=2)
+    return False
+
+
+@torch.no_grad()
+def check_logits(model: nn.Module, segment: Segment, pad_id: int) -> None:
+    """Refuse a model whose class makes other logits than are computed here; the beginning of one text tells."""
+    batch = collate_plain([conversation_segment((), segment.input_ids[: CHUNK + 1])], pad_id)
+    gap = float((score(model, batch).token_logprobs_T - own_logprobs(model, batch)).abs().mean())
+    if gap > TOLERANCE:
+        raise UserError(
+            f"{type(model).__name__} computes its logits in a way that is not supported ({gap:.2g} nats per token away "
+            "from a linear head with, at most, a bias, one scale and a cap as in Gemma, Cohere and Granite); take "
+            "another base model."
+        )
 
 
 def by_candidate(values_S: Tensor, counts: Sequence[int]) -> Tensor:
@@ -234,7 +285,7 @@ def candidate_logprobs(
     of like length share a forward pass of at most `row_tokens` tokens (a longer row has one alone)."""
     if not rows:
         return []
-    collator = collator or collator_for(model, rows[0], row_tokens, pad_id)
+    collator = collator or collator_for(model, longest(rows), row_tokens, pad_id)
     budget = row_tokens if collator is collate_preferences else 0
     found: dict[int, PreferenceBatch] = {}
     for places in grouped([len(row.segment) for row in rows], budget):

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from domains.errors import UserError
-from experts.checkpoint import Checkpoint, load, load_tokenizer
+from experts.checkpoint import Checkpoint, load, load_tokenizer, without_dropout
 from experts.device import Device, probe
 from experts.journal import discard
 from experts.ranks import first_alone, wait
@@ -51,8 +51,10 @@ def load_quantized(start: Checkpoint, device: Device, folder: Path) -> Any:
     if start.adapter is not None:
         with first_alone():
             write_merged(start, merged)
+    source = start.base if start.adapter is None else merged
     model = AutoModelForCausalLM.from_pretrained(
-        start.base if start.adapter is None else merged,
+        source,
+        config=without_dropout(source),
         quantization_config=settings(),
         dtype=torch.bfloat16,
         attn_implementation=device.train_attention,

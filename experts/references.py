@@ -19,7 +19,7 @@ from experts.device import Device, probe
 from experts.digests import digest_of
 from experts.encoding import template_digest
 from experts.logprobs import projection
-from experts.preferences import candidate_logprobs, collator_for, encode_preference
+from experts.preferences import candidate_logprobs, encode_preference
 from experts.ranks import rank
 from experts.train import Trainable
 
@@ -107,6 +107,5 @@ def sums_of(ready: Trainable, rows: Sequence[Preference], row_tokens: int) -> Co
     encoded = [encode_preference(ready.tokenizer, row) for row in rows]
     pad_id = ready.tokenizer.pad_token_id
     with torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
-        collator = collator_for(ready.model, encoded[0], row_tokens, pad_id)
-        scored = candidate_logprobs(ready.model, encoded, row_tokens, pad_id, collator)
+        scored = candidate_logprobs(ready.model, encoded, row_tokens, pad_id)
     return [tuple(batch.policy_BC[0, : len(row.candidates)].tolist()) for batch, row in zip(scored, rows, strict=True)]

@@ -27,13 +27,14 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from domains.errors import UserError
-from experts.batch import Batch, Row, collate
+from experts.batch import Batch, Row, Segment, collate, collate_plain
 from experts.checkpoint import Checkpoint, load, load_tokenizer
 from experts.device import Device, probe
 from experts.journal import CHECKPOINTS
 from experts.logprobs import score
+from experts.preferences import check_logits, packs
 from experts.quantized import load_quantized
-from experts.ranks import first_alone, is_sharded, num_ranks, rank, wait
+from experts.ranks import agreed, first_alone, is_sharded, num_ranks, rank, wait
 from experts.recipe import Training
 from experts.saving import Shapes, save_trained, trained_shapes
 
@@ -70,7 +71,7 @@ def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Pat
         for module in model.modules():
             if device.bf16 and hasattr(module, "cast_input_dtype_enabled"):
                 module.cast_input_dtype_enabled = False  # autocast decides; a detour by fp32 costs time and memory
-    if settings.compile:
+    if settings.compile and compiler_works(device.name):
         for layer in layers(model):
             layer.compile(dynamic=True)
     model.forward = partial(score, model)  # so that a wrapper for several processes sees every forward pass
@@ -94,6 +95,24 @@ def layers(model: nn.Module) -> list[nn.Module]:
     """The decoder's blocks, all of one class: compiled once for all of them."""
     names = getattr(model, "_no_split_modules", None) or ()
     return [module for module in model.modules() if type(module).__name__ in names]
+
+
+def compiler_works(device: str) -> bool:
+    """Whether torch.compile makes a function and its gradient here; a message when it does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = torch.compile(lambda x: x.sin() + 1)(torch.ones(2, device=device, requires_grad=True))
+            found.sum().backward()
+            return True
+        except Exception as error:  # noqa: BLE001 - a compiler can fail in any way; then training goes on without it
+            reason = type(error).__name__
+    warnings.warn(
+        f"torch.compile does not work here ({reason}; a CPU needs a C++ compiler such as g++): training goes on "
+        "without it, which is slower.",
+        stacklevel=2,
+    )
+    return False
 
 
 def num_steps(num_rows: int, settings: Training) -> int:
@@ -233,6 +252,22 @@ def fit(trainer: Any, folder: Path, restore: Callable[[Path], None] = lambda che
     return found | ({"ranks": num_ranks()} if num_ranks() > 1 else {})
 
 
+def segments_of(rows: Sequence[Row]) -> list[Segment]:
+    """All segments in order."""
+    return [segment for row in rows for segment in row.segments]
+
+
+def takes_packed(ready: Trainable, rows: Sequence[Row]) -> bool:
+    """Whether the model takes packed rows, asked by rank 0 with the two longest segments in one row."""
+    packed, pad_id = True, ready.tokenizer.pad_token_id
+    if rank() == 0:
+        with for_scoring(ready), torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
+            longest = sorted(segments_of(rows), key=len)[-2:][::-1]
+            check_logits(ready.model, longest[0], pad_id)
+            packed = packs(ready.model, longest, pad_id)
+    return agreed(packed)
+
+
 def train_rows(
     start: Checkpoint,
     rows: Sequence[Row],
@@ -245,10 +280,11 @@ def train_rows(
     if not rows:
         raise UserError("There is nothing to train on: the training split is empty. Add rows or documents.")
     ready = prepare(start, settings, seed, folder)
-    pad_id = ready.tokenizer.pad_token_id
+    pad_id, packed = ready.tokenizer.pad_token_id, takes_packed(ready, rows)
 
     def to_batch(items: list[dict[str, int]]) -> dict[str, Any]:
-        batch = collate([rows[item["row"]] for item in items], pad_id)
+        chosen = [rows[item["row"]] for item in items]
+        batch = collate(chosen, pad_id) if packed else collate_plain(segments_of(chosen), pad_id)
         counted = torch.zeros(batch.num_sequences, dtype=torch.long) if settings.by_example else batch.labels_RL
         return {"batch": batch, "labels": counted, "shift_labels": counted}  # the trainer only counts them
 

@@ -120,6 +120,28 @@ def test_accumulated_rows_are_one_big_batch(base, tmp_path, monkeypatch):
             torch.testing.assert_close(other[key].up, update.up, rtol=1e-3, atol=2e-4)
 
 
+@pytest.mark.parametrize("name", ["dpo", "s_dpo"])
+def test_every_row_of_a_step_weighs_the_same_however_the_rows_come(base, tmp_path, monkeypatch, name):
+    """Three rows with 1, 1 and 6 rejected answers: passes of 2 and 1 rows are one step, with one log, of 3 rows."""
+    monkeypatch.setenv(DTYPE, "float32")
+    answers = tuple(f"No {word}." for word in ("cup", "pan", "jar", "mug", "pot", "tin"))
+    rows = [replace(row, rejected=answers[:size]) for row, size in zip(MORE, (1, 1, 6), strict=False)]
+    logs, weights = [], []
+    for batch_rows, passes in ((4, 1), (2, 2)):
+        options = settings(batch_rows=batch_rows, accumulation=passes, epochs=3, warmup=0.0)
+        folder = tmp_path / str(passes)
+        train_preferences(Checkpoint(base), rows, Alignment(load_objective(name, {})), options, 0, folder)
+        lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+        names = ("loss", "grad_norm", "reward_margin", "reward_accuracy")
+        logs.append([[line[each] for each in names] for line in lines if "loss" in line])
+        weights.append(read_adapter(folder))
+    assert len(logs[0]) == len(logs[1]) == 3
+    for whole, parts in zip(*logs, strict=True):
+        assert parts == pytest.approx(whole, rel=2e-3, abs=2e-4)
+    for key, update in weights[0].items():
+        torch.testing.assert_close(weights[1][key].up, update.up, rtol=1e-3, atol=2e-4)
+
+
 def test_beta_dpo_with_batches_of_one_row_is_refused_before_training(base, tmp_path):
     options = settings(batch_rows=1, accumulation=4)
     with pytest.raises(UserError, match="there is one row in it"):

@@ -43,8 +43,9 @@ def test_blocks_hold_the_same_mask():
 def test_the_form_follows_the_kernel(kernel, kind):
     model = tiny_model()
     model.config._attn_implementation = kernel
-    assert type(attention_input(model, packed().mask_R1LL, torch.float32)).__name__ == kind
-    assert attention_input(model, torch.zeros(0, dtype=torch.bool), torch.float32) is None
+    batch = packed()
+    assert type(attention_input(model, batch.mask_R1LL, batch.position_ids_RL, torch.float32)).__name__ == kind
+    assert attention_input(model, torch.zeros(0, dtype=torch.bool), batch.position_ids_RL, torch.float32) is None
 
 
 def test_close_is_relative_for_large_values_and_absolute_for_small_ones():

@@ -72,6 +72,19 @@ def test_smoothing_equals_trl():
     torch.testing.assert_close(Objective(0.3, 0.5)(batch), Objective(0.3, 0.5)(swapped))
 
 
+@pytest.mark.parametrize("beta", [0.01, 0.1, 1.0, 7.0])
+def test_a_swapped_pair_has_the_negated_margin(beta):
+    """m' = -m to the bit, so that the two losses differ by log s(beta m) - log s(-beta m) = beta m."""
+    batch = random_preference_batch(8, 2)
+    swapped = PreferenceBatch(
+        batch.policy_BC.flip(1), batch.reference_BC.flip(1), batch.num_tokens_BC.flip(1), batch.present_BC
+    )
+    assert torch.equal(swapped.margins_BK, -batch.margins_BK)
+    assert bool((batch.margins_BK != 0).all())
+    difference = Objective(beta)(swapped) - Objective(beta)(batch)
+    torch.testing.assert_close(difference, beta * batch.margins_BK[:, 0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_ragged_row_equals_the_row_alone():
     """A row padded from 2 to 5 candidates has the loss, and gives the gradient, that it has alone."""
     wide, narrow = random_preference_batch(1, 5), random_preference_batch(1, 2)

@@ -1,13 +1,17 @@
 """From preference rows to tensors: order, raggedness and the objective's registry."""
 
+import json
+
 import pytest
 import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from domains.errors import UserError
 from domains.example import Message, Preference
 from experts import preferences
-from experts.batch import candidates_segment
-from experts.encoding import completion_ids, prompt_ids
+from experts.batch import candidates_segment, unshared
+from experts.encoding import completion_ids, prompt_ids, render_prompt
 from experts.logprobs import Scored, score
 from experts.preferences import (
     EncodedPreference,
@@ -146,6 +150,28 @@ def test_an_empty_text_is_the_end_of_turn_token_alone(model, tokenizer):
     (batch,) = candidate_logprobs(model, [encoded], 512, 0)
     assert batch.num_tokens_BC[0, 1] == 1
     assert batch.policy_BC[0].tolist() == pytest.approx(expected_sums(model, tokenizer, row), abs=1e-3)
+
+
+def test_a_prompt_keeps_its_tokens_where_an_answer_could_change_them(tokenizer):
+    """A tokenizer that has one token for a newline and the T after it: the prompt ends with the newline, and an answer
+    with T begins after it, as it does when the model answers."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    newline = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str("\n")[0][0]
+    state["model"]["vocab"][newline + "T"] = 300
+    state["model"]["merges"] = [[newline, "T"]]
+    merging = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        eos_token=tokenizer.eos_token,
+        pad_token=tokenizer.pad_token,
+        chat_template=tokenizer.chat_template,
+    )
+    row = ROWS[0]
+    prompt, answer = prompt_ids(merging, row.prompt), completion_ids(merging, row.chosen)
+    joint = merging.encode(render_prompt(merging, row.prompt) + row.chosen, add_special_tokens=False)
+    assert joint[: len(prompt)] != prompt
+    chosen, *_ = unshared(encode_preference(merging, row).segment)
+    assert [*chosen.input_ids, chosen.labels[-1]] == [*prompt, *answer]
+    assert [label for label in chosen.labels if label >= 0] == answer
 
 
 def test_a_row_of_4096_tokens_equals_its_candidates_alone(model, tokenizer):

@@ -9,11 +9,13 @@ import torch
 from domains.errors import UserError
 from domains.example import Message, Preference
 from experts.alignment import Alignment, train_preferences
-from experts.batch import conversation_segment, pack_in_order
-from experts.checkpoint import Checkpoint, read_adapter
+from experts.batch import collate, conversation_segment, pack_in_order
+from experts.checkpoint import Checkpoint, load, read_adapter
+from experts.device import DTYPE
+from experts.logprobs import score
 from experts.objectives.dpo import Objective
 from experts.recipe import Align, Sft
-from experts.train import LOG, last_complete, layers, train_rows
+from experts.train import LOG, last_complete, layers, prepare, train_rows
 from tests.experts.test_logprobs import alone, random_ids
 
 ROWS = (
@@ -103,6 +105,53 @@ def test_the_newest_whole_checkpoint_is_taken_and_others_are_removed(tmp_path):
 
 def test_the_layers_that_are_compiled_are_the_decoders_blocks(model):
     assert [type(layer).__name__ for layer in layers(model)] == ["LlamaDecoderLayer"] * 2
+
+
+def test_without_a_compiler_training_goes_on_with_one_warning(base, tmp_path, monkeypatch):
+    def no_compiler(function):
+        raise RuntimeError("InvalidCxxCompiler: no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    settings = Align(rank=2, epochs=1, batch_rows=1, accumulation=2, row_tokens=128, compile=True)
+    with pytest.warns(UserWarning, match="training goes on without it") as found:
+        metrics = train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, tmp_path)
+    assert len(found) == 1
+    assert metrics["steps"] == 1
+
+
+def test_lora_scores_at_its_start_as_the_base_to_the_bit(base, monkeypatch):
+    """Its second factor is 0, and what is added to a weight is exactly 0."""
+    monkeypatch.setenv(DTYPE, "float32")
+    ready = prepare(Checkpoint(base), Sft(rank=4), 0)
+    plain = load(Checkpoint(base), torch.float32, ready.device.train_attention)
+    batch = collate(pack_in_order([conversation_segment(*pair) for pair in zip(*two_texts(), strict=True)], 64), 0)
+    with torch.no_grad():
+        assert torch.equal(score(ready.model, batch).token_logprobs_T, score(plain, batch).token_logprobs_T)
+
+
+def two_texts():
+    """Prompts and completions."""
+    return random_ids(33, 9, 4), random_ids(34, 12, 7)
+
+
+def test_recomputing_activations_changes_nothing(base, tmp_path, monkeypatch):
+    """Two steps with and without: the same losses, norms of gradients and adapters."""
+    monkeypatch.setenv(DTYPE, "float32")
+    logs, adapters = [], []
+    for recompute in (False, True):
+        settings = Align(
+            rank=2, epochs=2, batch_rows=2, accumulation=1, row_tokens=128, learning_rate=0.01,
+            gradient_checkpointing=recompute,
+        )  # fmt: skip
+        folder = tmp_path / str(recompute)
+        train_preferences(Checkpoint(base), ROWS, Alignment(Objective()), settings, 0, folder)
+        lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+        logs.append([number for line in lines if "loss" in line for number in (line["loss"], line["grad_norm"])])
+        adapters.append(read_adapter(folder))
+    assert len(logs[0]) == 4
+    assert logs[1] == pytest.approx(logs[0], rel=1e-6)
+    for key, update in adapters[0].items():
+        torch.testing.assert_close(adapters[1][key].up, update.up, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.slow
