@@ -92,10 +92,12 @@ def check_method(objective: Objective, method: str) -> None:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The loss of each row of a batch, and the batch with the reference that it was evaluated under."""
+    """The loss of each row of a batch, the batch with the reference that it was evaluated under, and what each of
+    several references weighed in it on average."""
 
     loss_B: Tensor
     batch: PreferenceBatch
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,10 @@ class Alignment:
         mixed = mixing.mixed(batch, references_RBC)
         self.observe(mixed)
         loss_B = mixing.loss(objective, batch, references_RBC)
+        weights_RB = mixing.weights(references_RBC, batch.present_BC)
         if batch.training:
             mixing.observe(references_RBC, batch.present_BC)
-        return Evaluated(loss_B, mixed)
+        return Evaluated(loss_B, mixed, tuple(weights_RB.mean(1).tolist()))
 
     def observe(self, batch: PreferenceBatch) -> None:
         """Let the objective note a training batch."""
@@ -166,18 +169,19 @@ class PreferenceTrainer(Trainer):
             scored = model(inputs["batch"])
         note_tokens(self, model, inputs["batch"])
         found = self.alignment.evaluated(preference_batch(scored, inputs["rows"], model.training), inputs["rows"])
-        self.note(found.batch)
+        self.note(found)
         if num_items_in_batch is None:
             return checked(found.loss_B.mean(), "preference")
         return checked(found.loss_B.sum() / num_items_in_batch * num_ranks(), "preference")
 
     @torch.no_grad()
-    def note(self, batch: PreferenceBatch) -> None:
+    def note(self, evaluated: Evaluated) -> None:
         """Add a batch's numbers, each row with the same weight, to those of the next log line."""
-        objective = self.alignment.objective
+        objective, batch = self.alignment.objective, evaluated.batch
         found = {"reward_margin": float(batch.mean_over_rejected(batch.margins_BK).mean())}
         found["reward_accuracy"] = float(batch.mean_over_rejected((batch.margins_BK > 0).float()).mean())
         found |= objective.metrics(batch) if isinstance(objective, Measured) else {}
+        found |= {f"reference_weight_{number}": weight for number, weight in enumerate(evaluated.weights, 1)}
         num_rows = len(batch.policy_BC)
         self.sums = {name: self.sums.get(name, 0.0) + num_rows * value for name, value in found.items()}
         self.num_summed += num_rows

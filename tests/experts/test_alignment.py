@@ -65,6 +65,17 @@ def test_references_read_the_text_with_their_own_tokenizer(base, other, tmp_path
     assert sorted(len(sums) for sums in cached.values()) == [2, 2, 3, 3]
 
 
+def test_the_log_says_what_each_of_several_references_weighs(base, other, tmp_path):
+    references = (Checkpoint(base), Checkpoint(other))
+    for weighting, allowed in (("uniform", {(0.5, 0.5)}), ("thompson", {(0.0, 1.0), (1.0, 0.0)})):
+        folder = tmp_path / weighting
+        train(base, folder, load_objective("dpo", {}), mixing=Mixing(weighting=weighting), references=references)
+        lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+        found = {(line["reference_weight_1"], line["reference_weight_2"]) for line in lines if "loss" in line}
+        assert found
+        assert found <= allowed
+
+
 def test_the_start_as_its_only_reference_is_the_default(base, tmp_path):
     for folder, references in (("a", ()), ("b", (Checkpoint(base),)), ("c", (Checkpoint(base), Checkpoint(base)))):
         train(base, tmp_path / folder, load_objective("dpo", {}), references=references)
