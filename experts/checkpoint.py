@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from domains.errors import UserError
 from experts.digests import digest_of, tokenizer_digest, weights_digest
+from judges.loading import LOADING
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -77,13 +78,14 @@ def load_base(folder: Path, dtype: torch.dtype, attention: str) -> Any:
     if "auto_map" in config:
         raise UserError(f"{folder} asks to run its own code (auto_map). Only architectures of transformers are loaded.")
     load_with = partial(AutoModelForCausalLM.from_pretrained, folder, config=without_dropout(folder), dtype=dtype)
-    try:
-        return load_with(attn_implementation=attention)
-    except ValueError as error:
-        if attention == EAGER or "attention implementation" not in str(error):
-            raise
-    warnings.warn(f"{folder.name} does not take {attention} attention: it runs with eager attention.", stacklevel=2)
-    return load_with(attn_implementation=EAGER)
+    with LOADING:
+        try:
+            return load_with(attn_implementation=attention)
+        except ValueError as error:
+            if attention == EAGER or "attention implementation" not in str(error):
+                raise
+        warnings.warn(f"{folder.name} does not take {attention} attention: it runs with eager attention.", stacklevel=2)
+        return load_with(attn_implementation=EAGER)
 
 
 def without_dropout(folder: Path) -> PreTrainedConfig:

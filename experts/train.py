@@ -37,6 +37,7 @@ from experts.quantized import load_quantized
 from experts.ranks import agreed, first_alone, is_sharded, num_ranks, rank, wait
 from experts.recipe import Training
 from experts.saving import Shapes, save_trained, trained_shapes
+from judges.loading import LOADING
 
 LOG = "train_log.jsonl"
 COMPLETE = "complete"
@@ -65,7 +66,7 @@ def prepare(start: Checkpoint, settings: Training, seed: int, folder: Path = Pat
         config = LoraConfig(
             r=settings.rank, lora_alpha=2 * settings.rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-        with warnings.catch_warnings():
+        with LOADING, warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             model = get_peft_model(model, config)
         for module in model.modules():

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from domains.errors import UserError
 from judges.encoder import NAME, encoder_folder
+from judges.loading import LOADING
 
 BATCH_SIZE = 32
 SPACE_FIRST = {"roberta", "gpt2", "bart", "longformer", "deberta"}
@@ -147,7 +148,8 @@ def load_encoder(model: str, num_layers: int | None) -> Encoder:
 
     source = model or str(encoder_folder())
     try:
-        network = AutoModel.from_pretrained(source).eval()
+        with LOADING:
+            network = AutoModel.from_pretrained(source).eval()
         space = {"add_prefix_space": True} if network.config.model_type in SPACE_FIRST else {}
         tokenizer = AutoTokenizer.from_pretrained(source, **space)
     except (OSError, ValueError) as error:

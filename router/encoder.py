@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from experts.digests import digest_of, folder_digest
 from judges.encoder import encoder_folder
+from judges.loading import LOADING
 from router.turns import shortened
 
 FloatArray = NDArray[np.float64]
@@ -86,7 +87,8 @@ def load_sentence_encoder(folder: Path | None = None) -> SentenceEncoder:
     from transformers import AutoModel, AutoTokenizer
 
     source = folder or encoder_folder()
-    model = AutoModel.from_pretrained(source, dtype=torch.float32).eval()
+    with LOADING:
+        model = AutoModel.from_pretrained(source, dtype=torch.float32).eval()
     return SentenceEncoder(model, AutoTokenizer.from_pretrained(source), encoder_digest(source))
 
 

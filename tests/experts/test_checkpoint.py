@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from experts.checkpoint import (
     read_adapter,
     write_adapter,
 )
+from experts.recipe import Training
+from experts.train import prepare
 from tests.fakes import tiny_model
 
 WIDE = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj", "model.layers.1.self_attn.v_proj")
@@ -103,6 +106,18 @@ def test_adding_changes_the_weights_by_the_delta(base, adapters):
 def test_an_adapter_of_another_model_is_refused(adapters):
     with pytest.raises(UserError, match=r"as 32 x 32, but the model has 64 x 64 there"):
         add_adapter(tiny_model(hidden_size=64), {WIDE[0]: adapters[0][WIDE[0]]})
+
+
+def test_threads_that_load_and_make_models_at_once_get_whole_ones(base):
+    """transformers leaves models of two threads without numbers, or makes the factors of one of them so."""
+    settings = Training(rank=2)
+
+    def loaded(place):
+        model = load_base(base, torch.float32, "sdpa") if place % 2 else prepare(Checkpoint(base), settings, 0).model
+        return all(not weight.is_meta and weight.isfinite().all() for weight in model.parameters())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(loaded, range(40)))
 
 
 def test_the_digest_follows_the_chat_template(base, tmp_path):
