@@ -35,7 +35,7 @@ from experts.preferences import (
     preference_batch,
     references_of,
 )
-from experts.ranks import agreed, first_alone, means, num_ranks, num_started, rank
+from experts.ranks import first_alone, means, num_ranks, num_started, rank
 from experts.recipe import Training
 from experts.references import ReferenceCache
 from experts.saving import head_state, save_trained
@@ -45,6 +45,7 @@ from experts.train import (
     MarkComplete,
     Trainable,
     arguments,
+    asked_first,
     autocast,
     checked,
     fit,
@@ -259,11 +260,9 @@ def train_preferences(  # noqa: PLR0913, PLR0917 - callbacks are for benches alo
 
 def shared_collator(ready: Trainable, row: EncodedPreference, row_tokens: int) -> Collator:
     """The collator that fits the model, found by rank 0."""
-    packs = True
-    if rank() == 0:
-        with for_scoring(ready), torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
-            packs = collator_for(ready.model, row, row_tokens, ready.tokenizer.pad_token_id) is collate_preferences
-    return collate_preferences if agreed(packs) else collate_alone
+    pad_id = ready.tokenizer.pad_token_id
+    packs = asked_first(ready, lambda: collator_for(ready.model, row, row_tokens, pad_id) is collate_preferences)
+    return collate_preferences if packs else collate_alone
 
 
 def add_head(ready: Trainable, objective: Objective, seed: int) -> None:

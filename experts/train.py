@@ -258,15 +258,24 @@ def segments_of(rows: Sequence[Row]) -> list[Segment]:
     return [segment for row in rows for segment in row.segments]
 
 
-def takes_packed(ready: Trainable, rows: Sequence[Row]) -> bool:
-    """Whether the model takes packed rows, asked by rank 0 with the two longest segments in one row."""
-    packed, pad_id = True, ready.tokenizer.pad_token_id
+def asked_first(ready: Trainable, question: Callable[[], bool]) -> bool:
+    """The answer for all ranks to a question about how a model scores; rank 0 asks it, in the format of training."""
+    found = True
     if rank() == 0:
         with for_scoring(ready), torch.autocast(ready.device.name, torch.bfloat16, enabled=ready.device.bf16):
-            longest = sorted(segments_of(rows), key=len)[-2:][::-1]
-            check_logits(ready.model, longest[0], pad_id)
-            packed = packs(ready.model, longest, pad_id)
-    return agreed(packed)
+            found = question()
+    return agreed(found)
+
+
+def takes_packed(ready: Trainable, rows: Sequence[Row]) -> bool:
+    """Whether the model takes packed rows, asked with the two longest segments in one row."""
+    longest, pad_id = sorted(segments_of(rows), key=len)[-2:][::-1], ready.tokenizer.pad_token_id
+
+    def asked() -> bool:
+        check_logits(ready.model, longest[0], pad_id)
+        return packs(ready.model, longest, pad_id)
+
+    return asked_first(ready, asked)
 
 
 def train_rows(
